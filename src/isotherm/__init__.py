@@ -1,0 +1,75 @@
+"""Entropic optimal transport with one temperature dial, from exact transport (0) to independence (infinity).
+
+    solution = isotherm.solve(x, y, epsilon=0.05)
+    solution.value, solution.certificate, solution.coupling.barycentric_map()
+
+The floors, from the ground up: `kernels` (reductions over all pairs), `geometry` (what does it cost?), `problem` (what
+is asked?), `coupling` and `solution` (what is the answer?), `solvers` (how is it computed?), `applications` and
+`report` (where is it used, how does it look?), `cli`. `testing` holds closed forms and the contract of every solver.
+"""
+
+from importlib.metadata import version as _version
+
+from ._status import ConvergenceWarning as ConvergenceWarning
+from ._status import Outcome as Outcome
+from ._status import Status as Status
+from .certificate import Certificate as Certificate
+from .coupling import AbstractCoupling as AbstractCoupling
+from .coupling import EntropicCoupling as EntropicCoupling
+from .coupling import SparseCoupling as SparseCoupling
+from .geometry import Cosine as Cosine
+from .geometry import CostMatrix as CostMatrix
+from .geometry import Euclidean as Euclidean
+from .geometry import EuclideanPower as EuclideanPower
+from .geometry import Grid as Grid
+from .geometry import HalfSquaredEuclidean as HalfSquaredEuclidean
+from .geometry import NegativeDot as NegativeDot
+from .geometry import PointCloud as PointCloud
+from .geometry import Relative as Relative
+from .geometry import SquaredEuclidean as SquaredEuclidean
+from .problem import Problem as Problem
+from .solution import Check as Check
+from .solution import Solution as Solution
+from .solvers import Annealed as Annealed
+from .solvers import Auto as Auto
+from .solvers import ConvergenceError as ConvergenceError
+from .solvers import Exact as Exact
+from .solvers import LogSinkhorn as LogSinkhorn
+from .solvers import Scaling as Scaling
+from .solvers import TemperaturePath as TemperaturePath
+from .solvers import solve as solve
+from .solvers import temperature_path as temperature_path
+
+__version__ = _version("isotherm")
+
+__all__ = [
+    "AbstractCoupling",
+    "Annealed",
+    "Auto",
+    "Certificate",
+    "Check",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "Cosine",
+    "CostMatrix",
+    "EntropicCoupling",
+    "Euclidean",
+    "EuclideanPower",
+    "Exact",
+    "Grid",
+    "HalfSquaredEuclidean",
+    "LogSinkhorn",
+    "NegativeDot",
+    "Outcome",
+    "PointCloud",
+    "Problem",
+    "Relative",
+    "Scaling",
+    "Solution",
+    "SparseCoupling",
+    "SquaredEuclidean",
+    "Status",
+    "TemperaturePath",
+    "solve",
+    "temperature_path",
+]
