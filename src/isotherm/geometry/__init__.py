@@ -1,0 +1,39 @@
+"""What does it cost to move mass?
+
+Read in this order: `abstract` (what every geometry can do), `costs`, `point_cloud`, `cost_matrix`, `grid`, `tilted`
+(a reference coupling absorbed into the cost), `relative` (temperatures in units of the problem's own cost).
+"""
+
+from .abstract import AbstractGeometry as AbstractGeometry
+from .cost_matrix import CostMatrix as CostMatrix
+from .costs import AbstractCost as AbstractCost
+from .costs import CallableCost as CallableCost
+from .costs import Cosine as Cosine
+from .costs import Euclidean as Euclidean
+from .costs import EuclideanPower as EuclideanPower
+from .costs import HalfSquaredEuclidean as HalfSquaredEuclidean
+from .costs import NegativeDot as NegativeDot
+from .costs import SquaredEuclidean as SquaredEuclidean
+from .costs import as_cost as as_cost
+from .grid import Grid as Grid
+from .point_cloud import PointCloud as PointCloud
+from .relative import Relative as Relative
+from .tilted import Tilted as Tilted
+
+__all__ = [
+    "AbstractCost",
+    "AbstractGeometry",
+    "CallableCost",
+    "Cosine",
+    "CostMatrix",
+    "Euclidean",
+    "EuclideanPower",
+    "Grid",
+    "HalfSquaredEuclidean",
+    "NegativeDot",
+    "PointCloud",
+    "Relative",
+    "SquaredEuclidean",
+    "Tilted",
+    "as_cost",
+]

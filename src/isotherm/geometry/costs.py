@@ -1,0 +1,240 @@
+"""Ground costs: what one unit of mass pays to go from x to y."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from isotherm._checks import check_choice, check_positive
+
+MAX_DIFFERENCE_DIMENSION = 8  # up to here costs come from differences: no cancellation at small epsilon
+
+
+class AbstractCost(ABC):
+    """A cost between points; subclasses are frozen settings without state."""
+
+    name: ClassVar[str]
+    """The name under which the cost can be asked for."""
+
+    is_translation_invariant: ClassVar[bool]
+    """Whether c(x + t, y + t) = c(x, y); then clouds are centred before any arithmetic."""
+
+    is_separable: ClassVar[bool]
+    """Whether c is a sum over coordinates, c(x, y) = sum_d c_1(x_d, y_d); required on grids."""
+
+    @abstractmethod
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs between x (n, D) and y (m, D), shape (n, m). Differentiable in both."""
+
+
+@dataclass(frozen=True)
+class SquaredEuclidean(AbstractCost):
+    """Squared distance, c(x, y) = |x - y|^2. Its transport value is the squared Wasserstein-2 distance.
+
+    Example:
+        >>> SquaredEuclidean().pairwise(torch.zeros(1, 2), torch.ones(1, 2))
+        tensor([[2.]])
+    """
+
+    name = "sqeuclidean"
+    is_translation_invariant = True
+    is_separable = True
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), in squared units of the points."""
+        return squared_distances(x, y)
+
+
+@dataclass(frozen=True)
+class HalfSquaredEuclidean(AbstractCost):
+    """Half the squared distance, c(x, y) = |x - y|^2 / 2.
+
+    Example:
+        >>> HalfSquaredEuclidean().pairwise(torch.zeros(1, 2), torch.ones(1, 2))
+        tensor([[1.]])
+    """
+
+    name = "half_sqeuclidean"
+    is_translation_invariant = True
+    is_separable = True
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), in squared units of the points."""
+        return squared_distances(x, y) * 0.5
+
+
+@dataclass(frozen=True)
+class Euclidean(AbstractCost):
+    """Distance, c(x, y) = |x - y|; its gradient at coincident points is zero, never NaN.
+
+    Example:
+        >>> Euclidean().pairwise(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+        tensor([[5.]])
+    """
+
+    name = "euclidean"
+    is_translation_invariant = True
+    is_separable = False
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), in units of the points."""
+        return _safe_power(squared_distances(x, y), 0.5)
+
+
+@dataclass(frozen=True)
+class EuclideanPower(AbstractCost):
+    """Power of the distance, c(x, y) = |x - y|^p, p > 0.
+
+    Attributes:
+        p: The exponent. 2 equals `SquaredEuclidean`, 1 equals `Euclidean`.
+
+    Example:
+        >>> EuclideanPower(3).pairwise(torch.zeros(1, 1), torch.full((1, 1), 2.0))
+        tensor([[8.]])
+    """
+
+    p: float
+
+    name = "euclidean_power"
+    is_translation_invariant = True
+    is_separable = False
+
+    def __post_init__(self) -> None:
+        check_positive(self.p, "p")
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), in units of the points to the power p."""
+        return _safe_power(squared_distances(x, y), self.p / 2)
+
+
+@dataclass(frozen=True)
+class Cosine(AbstractCost):
+    """One minus the cosine of the angle, c(x, y) = 1 - x.y / (|x| |y|), in [0, 2].
+
+    A zero vector has no direction; it is at cost 1 from everything.
+
+    Example:
+        >>> Cosine().pairwise(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+        tensor([[1.]])
+    """
+
+    name = "cosine"
+    is_translation_invariant = False
+    is_separable = False
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), no unit."""
+        return 1.0 - _directions(x) @ _directions(y).T
+
+
+@dataclass(frozen=True)
+class NegativeDot(AbstractCost):
+    """Negative inner product, c(x, y) = -x.y: the same plans as |x - y|^2 / 2 in balanced transport.
+
+    Example:
+        >>> NegativeDot().pairwise(torch.ones(1, 3), torch.ones(1, 3))
+        tensor([[-3.]])
+    """
+
+    name = "negative_dot"
+    is_translation_invariant = False
+    is_separable = True
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), in squared units of the points."""
+        return -(x @ y.T)
+
+
+@dataclass(frozen=True)
+class CallableCost(AbstractCost):
+    """A cost given by a function of two clouds.
+
+    Attributes:
+        function: Maps x (n, D) and y (m, D) to costs (n, m), a tensor of the same dtype and device. It is called on
+            blocks of rows, so c(x_i, y_j) must depend on that pair alone.
+
+    Example:
+        >>> CallableCost(lambda x, y: torch.cdist(x, y, p=1.0)).pairwise(torch.zeros(1, 2), torch.ones(1, 2))
+        tensor([[2.]])
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    name = "callable"
+    is_translation_invariant = False
+    is_separable = False
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), after a check that the function returned them in the points' dtype."""
+        costs = self.function(x, y)
+        if not isinstance(costs, Tensor) or costs.dtype != x.dtype or costs.device != x.device:
+            got = f"{costs.dtype} on {costs.device}" if isinstance(costs, Tensor) else type(costs).__name__
+            msg = f"The cost function must return a {x.dtype} tensor on {x.device}: got {got}. Compute it with torch operations."
+            raise TypeError(msg)
+        if costs.shape != (x.shape[0], y.shape[0]):
+            msg = (
+                f"The cost function must return all pairs, shape {(x.shape[0], y.shape[0])}: got {tuple(costs.shape)}. "
+                f"Broadcast x[:, None] against y[None]."
+            )
+            raise ValueError(msg)
+        return costs
+
+
+NAMED_COSTS: dict[str, AbstractCost] = {
+    cost.name: cost for cost in (SquaredEuclidean(), HalfSquaredEuclidean(), Euclidean(), Cosine(), NegativeDot())
+}
+
+
+def as_cost(cost: AbstractCost | str | Callable[[Tensor, Tensor], Tensor]) -> AbstractCost:
+    """The cost object behind a name, a function, or itself.
+
+    Args:
+        cost: A cost, one of `NAMED_COSTS`, or a function of two clouds.
+
+    Returns:
+        The cost.
+
+    Raises:
+        ValueError: Unknown name; the nearest known one is suggested.
+        TypeError: Neither a cost, a name nor a function.
+
+    Example:
+        >>> as_cost("euclidean")
+        Euclidean()
+    """
+    if isinstance(cost, AbstractCost):
+        return cost
+    if isinstance(cost, str):
+        return NAMED_COSTS[check_choice(cost, "cost", NAMED_COSTS)]
+    if callable(cost) and not isinstance(cost, type):
+        return CallableCost(cost)
+    msg = f"`cost` must be a cost object such as SquaredEuclidean(), a name or a function of (x, y): got {cost!r}."
+    raise TypeError(msg)
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """|x_i - y_j|^2, shape (n, m): from differences in low dimension, from inner products above it."""
+    if x.shape[1] <= MAX_DIFFERENCE_DIMENSION:
+        total = (x[:, 0, None] - y[:, 0]).square()  # (n, m)
+        for d in range(1, x.shape[1]):
+            total = total + (x[:, d, None] - y[:, d]).square()
+        return total
+    norms = x.square().sum(1)[:, None] + y.square().sum(1)  # (n, m)
+    return torch.addmm(norms, x, y.T, alpha=-2.0).clamp(min=0.0)
+
+
+def _safe_power(squares: Tensor, exponent: float) -> Tensor:
+    """squares ** exponent whose derivative at zero is zero instead of infinite or NaN."""
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1.0).pow(exponent), 0.0)
+
+
+def _directions(points: Tensor) -> Tensor:
+    """Points scaled to unit length; a zero vector stays zero."""
+    lengths = points.norm(dim=1, keepdim=True)
+    return points / torch.where(lengths > 0, lengths, 1.0)

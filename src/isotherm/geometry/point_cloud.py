@@ -1,0 +1,193 @@
+"""Costs between two clouds of points, never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from isotherm import kernels
+from isotherm._arrays import ArrayLike, Namespace, namespace_of, to_tensor
+from isotherm._checks import check_finite, check_points, check_same_array_kind, check_same_features
+from isotherm.geometry.abstract import AbstractGeometry, AbstractPairwise
+from isotherm.geometry.cost_matrix import CACHED_ENTRIES, stored_costs
+from isotherm.geometry.costs import (
+    AbstractCost,
+    CallableCost,
+    HalfSquaredEuclidean,
+    NegativeDot,
+    SquaredEuclidean,
+    as_cost,
+)
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class PointCloud(AbstractPairwise):
+    """Costs c(x_i, y_j) between two clouds; memory O(N + M).
+
+    Clouds are centred together before any arithmetic when the cost allows it, and squared distances come from
+    differences up to 8 dimensions, so that points far from the origin keep their digits.
+
+    Args:
+        x: Sources, shape (N, D) or (N,), finite; float32 or float64, NumPy or torch.
+        y: Targets, shape (M, D) or (M,), same library, dtype and device.
+        cost: A cost object, a name ("sqeuclidean", "half_sqeuclidean", "euclidean", "cosine", "negative_dot") or a
+            function of two clouds.
+
+    Raises:
+        ValueError: Empty clouds, NaN or infinite entries, different numbers of features, unknown cost name.
+        TypeError: Not numbers, or the clouds differ in library, dtype or device.
+
+    Example:
+        >>> cloud = PointCloud([[0.0], [1.0]], [[0.0], [1.0], [2.0]], cost="euclidean")
+        >>> cloud
+        PointCloud(2 x 3 points in 1-D, Euclidean(), torch.float64, cpu)
+        >>> cloud.block(slice(0, 1))
+        tensor([[0., 1., 2.]], dtype=torch.float64)
+    """
+
+    x: Tensor  # (N, D)
+    y: Tensor  # (M, D)
+    cost: AbstractCost
+    _namespace: Namespace
+
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        cost: AbstractCost | str | Callable[[Tensor, Tensor], Tensor] = "sqeuclidean",
+    ) -> None:
+        if namespace_of(x) is not namespace_of(y):
+            msg = (
+                f"`x` and `y` must come from one library: got {type(x).__name__} and {type(y).__name__}. "
+                f"Convert one with torch.as_tensor or .numpy()."
+            )
+            raise TypeError(msg)
+        namespace = namespace_of(x)
+        x, y = (check_points(to_tensor(points, name), name) for points, name in ((x, "x"), (y, "y")))
+        check_same_array_kind(x, y)
+        check_same_features(x, y)
+        self._set(x, y, as_cost(cost), namespace)
+        if isinstance(self.cost, CallableCost):
+            check_finite(self.cost.pairwise(x[:1], y[:1]), "cost function's value")
+
+    def _set(self, x: Tensor, y: Tensor, cost: AbstractCost, namespace: Namespace) -> None:
+        for name, value in (("x", x), ("y", y), ("cost", cost), ("_namespace", namespace)):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        sources, targets = self.shape
+        return (
+            f"PointCloud({sources} x {targets} points in {self.x.shape[1]}-D, {self.cost}, {self.dtype}, {self.device})"
+        )
+
+    @property
+    def namespace(self) -> Namespace:
+        """Library of the arrays it was made from."""
+        return self._namespace
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of sources and of targets, (N, M)."""
+        return self.x.shape[0], self.y.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the points."""
+        return self.x.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the points."""
+        return self.x.device
+
+    @property
+    def source_points(self) -> Tensor:
+        """x, shape (N, D)."""
+        return self.x
+
+    @property
+    def target_points(self) -> Tensor:
+        """y, shape (M, D)."""
+        return self.y
+
+    @property
+    def coordinate_scale(self) -> float:
+        """Largest |x|^2 after centring."""
+        return max(float(points.square().sum(1).max()) for points in self._centred)
+
+    @cached_property
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        """Both clouds, minus their common mean when the cost does not see translations."""
+        if not self.cost.is_translation_invariant:
+            return self.x, self.y
+        total = self.x.sum(0, dtype=torch.float64) + self.y.sum(0, dtype=torch.float64)
+        centre = (total / sum(self.shape)).detach()
+        # In float64 the subtraction is exact to the last digit of float32 points.
+        return (self.x.double() - centre).to(self.dtype), (self.y.double() - centre).to(self.dtype)
+
+    def transpose(self) -> PointCloud:
+        """Sources and targets swapped; made once, so that its cached costs are too."""
+        return self._swapped
+
+    @cached_property
+    def _swapped(self) -> PointCloud:
+        return self._with(self.y, self.x, _transposed(self.cost))
+
+    def double(self) -> PointCloud:
+        """The same points in float64."""
+        return self if self.dtype == torch.float64 else self._with(self.x.double(), self.y.double(), self.cost)
+
+    def for_iteration(self) -> AbstractGeometry:
+        """Costs kept in memory when there are at most 4 million of them, else itself."""
+        return self._cached_costs if self.shape[0] * self.shape[1] <= CACHED_ENTRIES else self
+
+    @cached_property
+    def _cached_costs(self) -> AbstractGeometry:
+        return stored_costs(self.block(slice(None)), self.namespace)
+
+    def block(self, rows: slice | Tensor) -> Tensor:
+        """Costs of some sources to all targets, shape (n, M)."""
+        x, y = self._centred
+        return self.cost.pairwise(x[rows], y)
+
+    def extend(self, x_new: Tensor) -> PointCloud:
+        """The costs from new sources, shape (K, D), to the same targets."""
+        check_same_array_kind(x_new, self.y, ("x_new", "y"))
+        check_same_features(x_new, self.y, ("x_new", "y"))
+        return self._with(x_new, self.y, self.cost)
+
+    def plan_cost(self, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
+        """See `isotherm.kernels.plan_cost`."""
+        return kernels.plan_cost(self, p, q, epsilon=epsilon)
+
+    def product_square_deviation(self, a: Tensor, b: Tensor, centre: Tensor) -> Tensor:
+        """sum_ij a_i (C_ij - centre)^2 b_j; see `isotherm.kernels.product_sum`."""
+        return kernels.product_sum(self, a, b, centre=centre)
+
+    def product_cost(self, a: Tensor, b: Tensor) -> Tensor:
+        """sum_ij a_i C_ij b_j; from moments in O((N + M) D) for quadratic costs, else a pass over all pairs."""
+        x, y = self._centred
+        if isinstance(self.cost, NegativeDot):
+            return -(a @ x) @ (b @ y)
+        if isinstance(self.cost, SquaredEuclidean | HalfSquaredEuclidean):
+            scale = 0.5 if isinstance(self.cost, HalfSquaredEuclidean) else 1.0
+            squares = (a @ x.square().sum(1)) * b.sum() + a.sum() * (b @ y.square().sum(1))
+            return scale * (squares - 2.0 * (a @ x) @ (b @ y)).clamp(min=0.0)
+        return kernels.product_sum(self, a, b)
+
+    def _with(self, x: Tensor, y: Tensor, cost: AbstractCost) -> PointCloud:
+        """A geometry on points that were checked before."""
+        geometry = object.__new__(PointCloud)
+        geometry._set(x, y, cost, self._namespace)
+        return geometry
+
+
+def _transposed(cost: AbstractCost) -> AbstractCost:
+    """The cost seen from the targets; every named cost is symmetric."""
+    if isinstance(cost, CallableCost):
+        return CallableCost(lambda y, x: cost.function(x, y).T)
+    return cost

@@ -1,0 +1,33 @@
+"""Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
+
+Read in this order: `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`, `product_sum`; each folder
+holds one reduction and its `reference`, the definition in plain torch.
+"""
+
+from .conditional import conditional_block as conditional_block
+from .conditional import conditional_mean as conditional_mean
+from .hard_min import hard_min as hard_min
+from .plan_apply import plan_apply as plan_apply
+from .plan_apply import plan_block as plan_block
+from .plan_apply import plan_cost as plan_cost
+from .product_sum import product_sum as product_sum
+from .softmin import log_sum_exp as log_sum_exp
+from .softmin import softmin as softmin
+from .source import BLOCK_ENTRIES as BLOCK_ENTRIES
+from .source import CostSource as CostSource
+from .source import row_blocks as row_blocks
+
+__all__ = [
+    "BLOCK_ENTRIES",
+    "CostSource",
+    "conditional_block",
+    "conditional_mean",
+    "hard_min",
+    "log_sum_exp",
+    "plan_apply",
+    "plan_block",
+    "plan_cost",
+    "product_sum",
+    "row_blocks",
+    "softmin",
+]
