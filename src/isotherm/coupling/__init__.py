@@ -1,0 +1,23 @@
+"""What is the answer? A lazy matrix of masses, dense only when asked by name.
+
+Read in this order: `abstract` (what every coupling can do), `conditional` (laws of one source, sampling), `entropic`
+(from potentials), `rounding` and `rounded` (exact marginals), `sparse` (few pairs).
+"""
+
+from .abstract import AbstractCoupling as AbstractCoupling
+from .abstract import Marginals as Marginals
+from .abstract import TopMatches as TopMatches
+from .conditional import Conditional as Conditional
+from .entropic import EntropicCoupling as EntropicCoupling
+from .rounded import RoundedCoupling as RoundedCoupling
+from .sparse import SparseCoupling as SparseCoupling
+
+__all__ = [
+    "AbstractCoupling",
+    "Conditional",
+    "EntropicCoupling",
+    "Marginals",
+    "RoundedCoupling",
+    "SparseCoupling",
+    "TopMatches",
+]

@@ -1,0 +1,61 @@
+"""Values of the primal and dual objectives, from potentials and marginals alone."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from isotherm.problem import Problem
+
+
+def dual_value(problem: Problem, f: Tensor, g: Tensor, plan_mass: Tensor) -> Tensor:
+    """Dual objective, a lower bound on the value for any potentials.
+
+        D(f, g) = phi_a(f) + phi_b(g) - epsilon (mass(P) - mass(kappa))
+        phi_a(f) = <a, f>  if rho_a = inf,  else  -rho_a <a, exp(-f / rho_a) - 1>
+
+    Args:
+        problem: The problem, in float64.
+        f: Potential of the sources, shape (N,), units of cost.
+        g: Potential of the targets, shape (M,).
+        plan_mass: Total mass of the plan these potentials define, a scalar; at epsilon = 0 it plays no part.
+
+    Returns:
+        A scalar, units of cost times mass.
+    """
+    value = _conjugate(problem.a, f, problem.rho_a) + _conjugate(problem.b, g, problem.rho_b)
+    return value - problem.epsilon * (plan_mass - problem.reference_mass)
+
+
+def marginal_penalty(marginal: Tensor, weights: Tensor, rho: float) -> Tensor:
+    """rho KL(marginal | weights), zero for a balanced side (its constraint is somebody else's duty)."""
+    if math.isinf(rho):
+        return torch.zeros((), dtype=marginal.dtype, device=marginal.device)
+    return rho * kl(marginal, weights)
+
+
+def kl(mass: Tensor, reference: Tensor) -> Tensor:
+    """KL(m | r) = sum m log(m / r) - m + r; +inf where m has mass and r has none."""
+    return log_ratio_sum(mass, reference) - mass.sum() + reference.sum()
+
+
+def log_ratio_sum(mass: Tensor, reference: Tensor) -> Tensor:
+    """sum m log(m / r) with 0 log 0 = 0; +inf where m has mass and r has none."""
+    return torch.xlogy(mass, torch.where(mass > 0, mass / reference, 1.0)).sum()
+
+
+def entropy(mass: Tensor) -> Tensor:
+    """H(m) = -sum m log m with 0 log 0 = 0."""
+    return -torch.xlogy(mass, mass).sum()
+
+
+def _conjugate(weights: Tensor, potential: Tensor, rho: float) -> Tensor:
+    kept = weights > 0
+    potential = torch.where(kept, potential, 0.0)
+    if math.isinf(rho):
+        return weights @ potential
+    return -rho * (weights @ torch.expm1(-potential / rho))

@@ -1,0 +1,176 @@
+"""The answer: potentials, coupling, values, bounds, and how it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from isotherm.certificate import Certificate, certify, certify_exact
+from isotherm.coupling import AbstractCoupling, EntropicCoupling, SparseCoupling
+from isotherm.objective import dual_value
+
+if TYPE_CHECKING:
+    from isotherm._status import Status
+    from isotherm.problem import Problem
+
+
+class MarginalError(NamedTuple):
+    """L1 distance between the plan's marginals and the optimal ones, per unit of mass; plain numbers."""
+
+    source: float
+    target: float
+
+
+class Check(NamedTuple):
+    """One look at the residual during a solve.
+
+    The error is that of the source marginal, the target marginal being exact at that moment.
+    """
+
+    iteration: int
+    epsilon: float
+    marginal_error: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Solution:
+    """Solution of a transport problem, converged or not; everything in it is valid either way.
+
+    Attributes:
+        problem: What was asked, with the temperature in use as `problem.epsilon`.
+        potentials: Potentials (f, g) as tensors, shapes (N,) and (M,), units of cost.
+        coupling: The plan, as a lazy matrix.
+        status: Outcome with advice; `status.is_converged` is the answer to "may I trust it".
+        marginal_error: L1 error of both marginals, per unit of mass, recomputed from the returned potentials. In an
+            unbalanced problem the optimal marginal a exp(-f / rho_a) stands for a.
+        iterations: Updates of both potentials.
+        history: The residual as it was looked at, over all temperatures of the solve.
+        method: Which solver and why, in a sentence.
+        seconds: Wall time.
+    """
+
+    problem: Problem
+    potentials: tuple[Tensor, Tensor]
+    coupling: EntropicCoupling | SparseCoupling
+    status: Status
+    marginal_error: MarginalError
+    iterations: int
+    history: tuple[Check, ...]
+    method: str
+    seconds: float
+
+    def __repr__(self) -> str:
+        return (
+            f"Solution of {self.problem}\n"
+            f"  value {float(self._value):.6g}, transport cost {float(self._transport_cost):.6g}\n"
+            f"  {self.status}\n"
+            f"  {self.iterations} iterations in {self.seconds:.2g} s; {self.method}"
+        )
+
+    @property
+    def epsilon(self) -> float:
+        """The temperature in use, in units of cost."""
+        return self.problem.epsilon
+
+    @property
+    def f(self) -> Any:
+        """Potential of the sources, shape (N,), units of cost; the price of one more unit of mass there.
+
+        Balanced problems fix the free constant by <b, g> = 0.
+        """
+        return self._export(self.potentials[0])
+
+    @property
+    def g(self) -> Any:
+        """Potential of the targets, shape (M,), units of cost."""
+        return self._export(self.potentials[1])
+
+    @property
+    def value(self) -> Any:
+        """The minimised objective, <C, P> + epsilon KL(P | kappa) + marginal prices; a scalar.
+
+        Evaluated as the dual at the returned potentials: a lower bound whose error is of second order in theirs.
+        """
+        return self._export(self._value)
+
+    @property
+    def transport_cost(self) -> Any:
+        """<C, P>, the cost that the plan itself pays ("sharp" value); a scalar."""
+        return self._export(self._transport_cost)
+
+    @property
+    def entropy_value(self) -> Any:
+        """The objective in entropy form, <C, P> - epsilon H(P) + marginal prices; a scalar.
+
+        Same plan as `value`; for a balanced plan of mass one it is value - epsilon (H(a) + H(b)).
+        """
+        return self._export(self._entropy_value)
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """Bounds on the entropic and on the exact value, valid whatever the status; about seven passes in float64."""
+        if self.problem.epsilon == 0:
+            return certify_exact(self.problem, self.potentials[1], self._transport_cost)
+        return certify(self.problem, self.potentials[1])
+
+    def _export(self, tensor: Tensor) -> Any:
+        return self.problem.geometry.namespace.export(tensor.to(self.problem.geometry.dtype))
+
+    @cached_property
+    def _marginals(self) -> tuple[Tensor, Tensor]:
+        row, column = tensor_marginals(self.coupling)
+        return row.double(), column.double()
+
+    @cached_property
+    def _transport_cost(self) -> Tensor:
+        if isinstance(self.coupling, EntropicCoupling):
+            return self.coupling.transport_cost()
+        pairs, geometry = self.coupling, self.problem.geometry.double()
+        costs = [
+            geometry.block(i).gather(1, j[:, None])[:, 0]
+            for i, j in zip(pairs.sources.split(1024), pairs.targets.split(1024), strict=True)
+        ]
+        return torch.cat(costs) @ pairs.pair_mass.double()
+
+    @cached_property
+    def _value(self) -> Tensor:
+        if self.problem.epsilon == 0:
+            return self._transport_cost
+        f, g = (potential.double() for potential in self.potentials)
+        return dual_value(self.problem.double().with_equal_masses(), f, g, self._marginals[0].sum())
+
+    @cached_property
+    def _entropy_value(self) -> Tensor:
+        epsilon = self.problem.epsilon
+        if epsilon == 0:
+            return self._transport_cost
+        (row, column), (f, g) = self._marginals, (potential.double() for potential in self.potentials)
+        relative = row @ f + column @ g - self._transport_cost  # epsilon sum P log(P / kappa)
+        relative = relative + epsilon * (self.problem.reference_mass - row.sum())
+        return self._value - relative - epsilon * self.coupling.plan_entropy()
+
+
+def tensor_marginals(coupling: AbstractCoupling) -> tuple[Tensor, Tensor]:
+    """Row and column sums of a coupling as tensors, shapes (N,) and (M,)."""
+    return coupling.row_mass(), coupling.transpose().row_mass()
+
+
+def marginal_error(problem: Problem, potentials: tuple[Tensor, Tensor], coupling: AbstractCoupling) -> MarginalError:
+    """L1 distance of a plan's marginals from the optimal ones, per unit of mass.
+
+    Args:
+        problem: Weights and their prices.
+        potentials: (f, g), shapes (N,) and (M,), units of cost.
+        coupling: The plan.
+
+    Returns:
+        The errors of both sides.
+    """
+    wanted = (problem.a * (-potentials[0] / problem.rho_a).exp(), problem.b * (-potentials[1] / problem.rho_b).exp())
+    found = tensor_marginals(coupling)
+    errors = [float((r - w).abs().sum(dtype=torch.float64) / w.sum()) for r, w in zip(found, wanted, strict=True)]
+    return MarginalError(*errors)
