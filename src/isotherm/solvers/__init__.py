@@ -1,0 +1,31 @@
+"""How is it computed? One method per file, each a frozen object of settings with `run(problem)`.
+
+Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `annealed`,
+`exact`, `stopping` (the loop and its judgement), `temperature_path` (the dial), `abstract`.
+"""
+
+from .abstract import AbstractSinkhorn as AbstractSinkhorn
+from .abstract import AbstractSolver as AbstractSolver
+from .annealed import Annealed as Annealed
+from .auto import Auto as Auto
+from .exact import Exact as Exact
+from .log_sinkhorn import LogSinkhorn as LogSinkhorn
+from .scaling import Scaling as Scaling
+from .solve import ConvergenceError as ConvergenceError
+from .solve import solve as solve
+from .temperature_path import TemperaturePath as TemperaturePath
+from .temperature_path import temperature_path as temperature_path
+
+__all__ = [
+    "AbstractSinkhorn",
+    "AbstractSolver",
+    "Annealed",
+    "Auto",
+    "ConvergenceError",
+    "Exact",
+    "LogSinkhorn",
+    "Scaling",
+    "TemperaturePath",
+    "solve",
+    "temperature_path",
+]
