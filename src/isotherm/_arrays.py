@@ -52,7 +52,7 @@ def to_tensor(array: ArrayLike, name: str, *, dtype: torch.dtype | None = None, 
     else:
         tensor = _numpy_to_tensor(array, name)
         integer_dtype = torch.float64
-    if tensor.dtype in (torch.float16, torch.bfloat16) and dtype is None:
+    if tensor.dtype in (torch.float16, torch.bfloat16):
         msg = (
             f"`{name}` must be float32 or float64: got {tensor.dtype}. Transport is not computed in half precision; "
             f"convert it with {name}.float()."
@@ -64,6 +64,15 @@ def to_tensor(array: ArrayLike, name: str, *, dtype: torch.dtype | None = None, 
     if dtype is None and not tensor.is_floating_point():
         dtype = integer_dtype
     return tensor.to(dtype=dtype, device=device)
+
+
+def to_indices(indices: ArrayLike, name: str, *, device: Any) -> Tensor:
+    """Integer indices as an int64 tensor; a TypeError for floats, masks and words."""
+    values = indices.cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices)
+    if values.dtype.kind not in "iu":
+        msg = f"`{name}` must hold integer indices: got dtype {values.dtype}. Convert masks with nonzero()."
+        raise TypeError(msg)
+    return torch.from_numpy(np.atleast_1d(values.astype(np.int64))).reshape(values.shape).to(device)
 
 
 def _numpy_to_tensor(array: ArrayLike, name: str) -> Tensor:

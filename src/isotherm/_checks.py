@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-MASS_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}  # relative; a few roundings of a long sum
+MASS_TOLERANCE = 1e-5  # relative: what weights normalised in float32 may miss, whatever dtype they are in now
 
 
 def check_points(points: Tensor, name: str) -> Tensor:
     """A finite, non-empty point cloud of shape (N, D); a vector is read as N points on a line."""
     if points.ndim == 1:
         points = points[:, None]
+    if points.ndim == 0:
+        msg = f"`{name}` must have shape (points, features): got a single number. Pass an array with one row per point."
+        raise ValueError(msg)
     if points.ndim != 2:
         msg = f"`{name}` must have shape (points, features): got {tuple(points.shape)}. Flatten the other axes first."
         raise ValueError(msg)
@@ -66,12 +69,22 @@ def check_same_array_kind(x: Tensor, y: Tensor, names: tuple[str, str] = ("x", "
         raise TypeError(msg)
 
 
-def check_cost_matrix(matrix: Tensor) -> Tensor:
+def check_squares_fit(largest: float, dtype: torch.dtype) -> None:
+    """Reject clouds whose squared distances overflow."""
+    if not 4.0 * largest < torch.finfo(dtype).max:
+        msg = (
+            f"Squared distances between `x` and `y` must fit {dtype}: got points up to {largest**0.5:.2g} from their "
+            f"centre. Rescale the points, or use float64."
+        )
+        raise ValueError(msg)
+
+
+def check_matrix(matrix: Tensor, name: str) -> Tensor:
     """A finite, non-empty matrix."""
     if matrix.ndim != 2 or 0 in matrix.shape:
-        msg = f"The cost matrix must have shape (sources, targets), both at least 1: got {tuple(matrix.shape)}. Pass a two-dimensional array."
+        msg = f"`{name}` must have shape (sources, targets), both at least 1: got {tuple(matrix.shape)}. Pass a two-dimensional array."
         raise ValueError(msg)
-    check_finite(matrix, "cost matrix")
+    check_finite(matrix, name)
     return matrix
 
 
@@ -93,9 +106,9 @@ def check_weights(weights: Tensor, name: str, size: int) -> Tensor:
 def check_equal_masses(a: Tensor, b: Tensor) -> None:
     """Balanced transport needs as much mass on one side as on the other."""
     mass_a, mass_b = float(a.sum(dtype=torch.float64)), float(b.sum(dtype=torch.float64))
-    if abs(mass_a - mass_b) > MASS_TOLERANCE[a.dtype] * max(mass_a, mass_b):
+    if abs(mass_a - mass_b) > MASS_TOLERANCE * max(mass_a, mass_b):
         msg = (
-            f"`a` must sum to the same mass as `b`: got {mass_a:.6g} and {mass_b:.6g}. "
+            f"`a` must sum to the same mass as `b`: got {mass_a:.9g} and {mass_b:.9g}. "
             f"Normalise both, or pass rho_a and rho_b for unbalanced transport."
         )
         raise ValueError(msg)
@@ -104,7 +117,7 @@ def check_equal_masses(a: Tensor, b: Tensor) -> None:
 def check_epsilon(epsilon: Any) -> float:
     """A finite number of at least zero; zero is the cold end and left to `Exact`."""
     if isinstance(epsilon, bool) or not isinstance(epsilon, Real):
-        msg = f"`epsilon` must be a number in units of cost, or Relative(0.05): got {epsilon!r}."
+        msg = f"`epsilon` must be a number in units of cost, or Relative(0.05): got {epsilon!r}. Pass one of the two."
         raise TypeError(msg)
     value = float(epsilon)
     if math.isnan(value) or value < 0 or math.isinf(value):
@@ -129,11 +142,11 @@ def check_warm(epsilon: float) -> None:
 def check_positive(value: Any, name: str, *, allow_infinity: bool = False) -> float:
     """A positive number."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        msg = f"`{name}` must be a positive number: got {value!r}."
+        msg = f"`{name}` must be a positive number: got {value!r}. Pass an int or a float."
         raise TypeError(msg)
     number = float(value)
     if not number > 0 or (math.isinf(number) and not allow_infinity):
-        msg = f"`{name}` must be positive{'' if allow_infinity else ' and finite'}: got {number}."
+        msg = f"`{name}` must be positive{'' if allow_infinity else ' and finite'}: got {number}. Leave it out for the default."
         raise ValueError(msg)
     return number
 
@@ -141,10 +154,10 @@ def check_positive(value: Any, name: str, *, allow_infinity: bool = False) -> fl
 def check_count(value: Any, name: str, *, minimum: int = 1) -> int:
     """A whole number of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        msg = f"`{name}` must be a whole number: got {value!r}."
+        msg = f"`{name}` must be a whole number: got {value!r}. Pass an int."
         raise TypeError(msg)
     if value < minimum:
-        msg = f"`{name}` must be at least {minimum}: got {value}."
+        msg = f"`{name}` must be at least {minimum}: got {value}. Pass a larger number."
         raise ValueError(msg)
     return int(value)
 
@@ -178,21 +191,38 @@ def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     options = sorted(choices)
     if value not in options:
         near = difflib.get_close_matches(str(value).lower(), options, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        msg = f"`{name}` must be one of {', '.join(map(repr, options))}: got {value!r}.{hint}"
+        hint = f"Did you mean {near[0]!r}?" if near else "Choose one of these names."
+        msg = f"`{name}` must be one of {', '.join(map(repr, options))}: got {value!r}. {hint}"
         raise ValueError(msg)
     return value
 
 
 def check_indices(indices: Tensor, size: int, name: str) -> Tensor:
     """Indices of points that exist; negative ones count from the end."""
-    if indices.is_floating_point() or indices.dtype == torch.bool:
-        msg = f"`{name}` must hold integer indices: got dtype {indices.dtype}. Convert masks with nonzero()."
-        raise TypeError(msg)
     if indices.numel() and not (-size <= int(indices.min()) and int(indices.max()) < size):
-        msg = f"`{name}` must lie in [0, {size}): got indices from {int(indices.min())} to {int(indices.max())}."
+        msg = (
+            f"`{name}` must lie in [0, {size}): got indices from {int(indices.min())} to {int(indices.max())}. "
+            f"Count from 0; negative ones count from the end."
+        )
         raise IndexError(msg)
-    return indices % size if size else indices
+    return indices.long() % size
+
+
+def check_values(values: Tensor, size: int, name: str) -> Tensor:
+    """Finite values, one entry (of any shape) per point."""
+    if values.ndim == 0 or values.shape[0] != size:
+        msg = f"`{name}` must have one entry per point, shape ({size},) or ({size}, K): got {tuple(values.shape)}. Check which side it belongs to."
+        raise ValueError(msg)
+    check_finite(values, name)
+    return values
+
+
+def check_known(points: Tensor | None) -> Tensor:
+    """Coordinates to be averaged, refused where the problem has none."""
+    if points is None:
+        msg = "Coordinates of the targets are needed: got a problem given as costs. Pass `values`, one per target, to be averaged."
+        raise ValueError(msg)
+    return points
 
 
 def check_dense_fits(rows: int, columns: int, dtype: torch.dtype, device: torch.device, what: str) -> None:

@@ -44,10 +44,11 @@ class Certificate:
 
     @property
     def relative_gap(self) -> float:
-        """(entropic_upper - entropic_lower) over the larger of their magnitudes; 0 when they are equal to rounding."""
-        gap = max(0.0, self.entropic_upper - self.entropic_lower)
-        scale = max(abs(self.entropic_lower), abs(self.entropic_upper))
-        return 0.0 if gap == 0 else gap / scale if math.isfinite(scale) else math.inf
+        """(entropic_upper - entropic_lower) over the larger of their magnitudes; infinity without an upper bound."""
+        gap, scale = self.entropic_upper - self.entropic_lower, max(abs(self.entropic_lower), abs(self.entropic_upper))
+        if not math.isfinite(gap):
+            return math.inf
+        return gap / scale if gap > 0 else 0.0
 
     def __str__(self) -> str:
         return (
@@ -74,7 +75,7 @@ def certify(problem: Problem, g: Tensor) -> Certificate:
     References:
         [Altschuler2017, algorithm 2], [PeyreCuturi2019, proposition 4.5]
     """
-    exact = problem.double().with_equal_masses()
+    exact = problem.double()
     plan = make_feasible(exact, g.double())
     return Certificate(
         entropic_lower=float(dual_value(exact, plan.f, plan.dual_g, plan.plan_mass)),
@@ -95,8 +96,8 @@ def certify_exact(problem: Problem, g: Tensor, cost: Tensor) -> Certificate:
     Returns:
         The four bounds, equal in pairs.
     """
-    lower = float(_exact_lower(problem.double().with_equal_masses(), g.double()))
-    upper = float(cost)
+    lower = float(_exact_lower(problem.double(), g.double()))
+    upper = max(lower, float(cost))  # masses rounded to float32 may cost less than any plan can
     return Certificate(entropic_lower=lower, entropic_upper=upper, exact_lower=lower, exact_upper=upper)
 
 

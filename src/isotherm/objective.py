@@ -31,6 +31,23 @@ def dual_value(problem: Problem, f: Tensor, g: Tensor, plan_mass: Tensor) -> Ten
     return value - problem.epsilon * (plan_mass - problem.reference_mass)
 
 
+def soft_transform(problem: Problem, g: Tensor) -> tuple[Tensor, Tensor]:
+    """The best potential of the sources for a potential of the targets, and the row sums of their plan.
+
+        f_i = -epsilon log sum_j exp((g_j - C_ij) / epsilon) b_j / (1 + epsilon / rho_a),    r_i = a_i exp(-f_i / rho_a)
+
+    Args:
+        problem: The problem.
+        g: Potential of the targets, shape (M,), units of cost.
+
+    Returns:
+        f and r, both of shape (N,). One pass over all pairs.
+    """
+    rows = problem.tilted_geometry.for_iteration()
+    f = rows.softmin(g + problem.log_weights[1], epsilon=problem.epsilon) / (1.0 + problem.epsilon / problem.rho_a)
+    return f, problem.a * (-f / problem.rho_a).exp()
+
+
 def marginal_penalty(marginal: Tensor, weights: Tensor, rho: float) -> Tensor:
     """rho KL(marginal | weights), zero for a balanced side (its constraint is somebody else's duty)."""
     if math.isinf(rho):

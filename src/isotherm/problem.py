@@ -34,7 +34,8 @@ class Problem:
         geometry: The costs C, shape (N, M).
         a: Weights of the sources, shape (N,), non-negative; 1/N each when left out. On a `Grid` the image's shape is
             accepted too. Zero weights are legal: such points get no mass and still have a potential.
-        b: Weights of the targets, shape (M,), as `a`.
+        b: Weights of the targets, shape (M,), as `a`. Balanced masses may differ by 1e-5 of themselves, as sums in
+            float32 do; b is then rescaled to the mass of a.
         epsilon: Temperature, a number in units of cost or `Relative`; resolved to a float on construction. Zero is
             the cold end and needs the solver `Exact`.
         rho_a: Price of missing the source marginal, units of cost; infinity (the default) enforces it.
@@ -76,17 +77,14 @@ class Problem:
             msg = f"`geometry` must be a PointCloud, CostMatrix or Grid: got {type(geometry).__name__}. Wrap the arrays first."
             raise TypeError(msg)
         a, b = (_weights(w, name, geometry, side) for w, name, side in ((a, "a", 0), (b, "b", 1)))
-        rho_a = check_positive(rho_a, "rho_a", allow_infinity=True)
-        rho_b = check_positive(rho_b, "rho_b", allow_infinity=True)
-        if math.isinf(rho_a) and math.isinf(rho_b):
-            check_equal_masses(a, b)
-        if isinstance(geometry, PointCloud) and isinstance(geometry.cost, CallableCost):
-            for rows in row_blocks(geometry):
-                check_finite(geometry.block(rows), "cost function's value")
         if reference is not None:
             reference = to_tensor(reference, "reference", dtype=geometry.dtype, device=geometry.device)
-            reference = check_reference(reference, a, b)
-        epsilon = epsilon.resolve(geometry, a, b) if isinstance(epsilon, Relative) else check_epsilon(epsilon)
+        rho_a = check_positive(rho_a, "rho_a", allow_infinity=True)
+        rho_b = check_positive(rho_b, "rho_b", allow_infinity=True)
+        is_balanced = math.isinf(rho_a) and math.isinf(rho_b)
+        with torch.no_grad():
+            epsilon = _checked(geometry, a, b, epsilon, reference, is_balanced=is_balanced)
+        b = _with_mass_of(a, b) if is_balanced else b
         self._set(geometry, a, b, epsilon, rho_a, rho_b, reference)
 
     def _set(self, *values: object) -> None:
@@ -129,12 +127,19 @@ class Problem:
         """The same problem at another temperature, in units of cost."""
         return self._with(epsilon=check_epsilon(epsilon))
 
+    def detach(self) -> Problem:
+        """The same problem outside every autograd graph."""
+        reference = None if self.reference is None else self.reference.detach()
+        return self._with(geometry=self.geometry.detach(), a=self.a.detach(), b=self.b.detach(), reference=reference)
+
     def double(self) -> Problem:
-        """The same problem in float64."""
+        """The same problem in float64, its masses made equal to the last digit where both sides are balanced."""
         if self.geometry.dtype == torch.float64:
             return self
         reference = None if self.reference is None else self.reference.double()
-        return self._with(geometry=self.geometry.double(), a=self.a.double(), b=self.b.double(), reference=reference)
+        a, b = self.a.double(), self.b.double()
+        b = _with_mass_of(a, b) if self.is_balanced else b
+        return self._with(geometry=self.geometry.double(), a=a, b=b, reference=reference)
 
     def transpose(self) -> Problem:
         """The same problem with sources and targets swapped."""
@@ -142,15 +147,37 @@ class Problem:
         swapped = {"a": self.b, "b": self.a, "rho_a": self.rho_b, "rho_b": self.rho_a, "reference": reference}
         return self._with(geometry=self.geometry.transpose(), **swapped)
 
-    def with_equal_masses(self) -> Problem:
-        """The same problem with b rescaled to the mass of a where both are balanced: they may differ by rounding."""
-        return self._with(b=self.b * (self.a.sum() / self.b.sum())) if self.is_balanced else self
-
     def _with(self, **changes: object) -> Problem:
         """A copy with some fields changed to values that need no checks."""
         problem = object.__new__(Problem)
         problem._set(*(changes.get(attribute.name, getattr(self, attribute.name)) for attribute in fields(self)))
         return problem
+
+
+def _checked(
+    geometry: AbstractGeometry,
+    a: Tensor,
+    b: Tensor,
+    epsilon: float | Relative,
+    reference: Tensor | None,
+    *,
+    is_balanced: bool,
+) -> float:
+    """Check the parts against each other; return the temperature in units of cost."""
+    if is_balanced:
+        check_equal_masses(a, b)
+    if isinstance(geometry, PointCloud) and isinstance(geometry.cost, CallableCost):
+        for rows in row_blocks(geometry):
+            check_finite(geometry.block(rows), "cost function's value")
+    if reference is not None:
+        check_reference(reference, a, b)
+    return epsilon.resolve(geometry, a, b) if isinstance(epsilon, Relative) else check_epsilon(epsilon)
+
+
+def _with_mass_of(a: Tensor, b: Tensor) -> Tensor:
+    """b rescaled to the mass of a, or itself where they agree to rounding."""
+    ratio = a.sum(dtype=torch.float64) / b.sum(dtype=torch.float64)
+    return b if abs(float(ratio.detach()) - 1.0) <= torch.finfo(b.dtype).eps else b * ratio.to(b.dtype)
 
 
 def _weights(weights: ArrayLike | None, name: str, geometry: AbstractGeometry, side: int) -> Tensor:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from isotherm._arrays import ArrayLike, Namespace, to_tensor
-from isotherm._checks import check_choice, check_count, check_dense_fits, check_finite, check_indices
-from isotherm.coupling.conditional import Conditional, check_known, draw_columns, draw_rows
+from isotherm._arrays import ArrayLike, Namespace, to_indices, to_tensor
+from isotherm._checks import check_choice, check_count, check_dense_fits, check_indices, check_known, check_values
+from isotherm.coupling.conditional import Conditional, draw_columns, draw_rows
 from isotherm.kernels import row_blocks
 from isotherm.objective import entropy
 
@@ -65,6 +65,10 @@ class AbstractCoupling(ABC):
         """The same coupling read from the targets to the sources."""
 
     @abstractmethod
+    def source_shares(self) -> Tensor:
+        """How much of the mass each source should have, shape (N,): its weight where that is a constraint."""
+
+    @abstractmethod
     def plan_rows(self, rows: slice | Tensor) -> Tensor:
         """Some rows of the plan as a tensor, shape (n, M)."""
 
@@ -96,9 +100,9 @@ class AbstractCoupling(ABC):
         Raises:
             ValueError: Wrong length, or not finite.
         """
-        values = self._values(v, self.shape[1], "v")
-        out = self.product(values.reshape(values.shape[0], -1))
-        return self.namespace.export(out.reshape(-1, *values.shape[1:]))
+        values = self._values(v, "v")
+        out = self.product(values.flatten(1) if values.ndim > 1 else values[:, None])
+        return self.namespace.export(out.reshape(self.shape[0], *values.shape[1:]))
 
     def apply_transpose(self, v: ArrayLike) -> Any:
         """Product P' v, without forming P.
@@ -132,8 +136,7 @@ class AbstractCoupling(ABC):
             ValueError: That source has no mass and the coupling no potentials to extend it.
             MemoryError: n x M probabilities would not fit.
         """
-        index = torch.as_tensor(i, device=self.device)
-        index = check_indices(index, self.shape[0], "i")
+        index = check_indices(to_indices(i, "i", device=self.device), self.shape[0], "i")
         rows = index.reshape(-1)
         check_dense_fits(rows.shape[0], self.shape[1], self.dtype, self.device, "Conditional probabilities")
         probabilities = self.conditional_rows(rows)  # (n, M)
@@ -141,7 +144,9 @@ class AbstractCoupling(ABC):
             msg = f"Source {int(rows[probabilities.isnan().any(1)][0])} has no mass in this coupling, hence no conditional law."
             raise ValueError(msg)
         return Conditional(
-            table=probabilities.reshape(*index.shape, -1), points=self.target_points, namespace=self.namespace
+            table=probabilities.reshape(*index.shape, self.shape[1]),
+            points=self.target_points,
+            namespace=self.namespace,
         )
 
     def barycentric_map(self, values: ArrayLike | None = None) -> Any:
@@ -157,8 +162,8 @@ class AbstractCoupling(ABC):
             ValueError: No values given and the problem knows costs only.
         """
         tensor = self._target_values(values)
-        out = self.row_mean(tensor.reshape(tensor.shape[0], -1))
-        return self.namespace.export(out.reshape(-1, *tensor.shape[1:]))
+        out = self.row_mean(tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None])
+        return self.namespace.export(out.reshape(self.shape[0], *tensor.shape[1:]))
 
     def sample(self, k: int, *, generator: torch.Generator | None = None, method: str = "rows") -> tuple[Any, Any]:
         """Draw pairs (i, j) from the plan without forming it.
@@ -172,7 +177,8 @@ class AbstractCoupling(ABC):
                 "flat" draws independent pairs.
 
         Returns:
-            Integer index arrays of sources and targets, both of shape (k,). Each pair has law P / mass(P).
+            Integer index arrays of sources and targets, both of shape (k,). A pair has law P / mass(P), with the
+            source marginal at its exact value where that is a constraint.
 
         Example:
             >>> from isotherm.coupling import SparseCoupling
@@ -185,7 +191,7 @@ class AbstractCoupling(ABC):
         if generator is None:
             generator = torch.Generator()
             generator.seed()
-        rows = draw_rows(self.row_mass(), k, generator, is_stratified=method == "rows")  # (k,)
+        rows = draw_rows(self.source_shares(), k, generator, is_stratified=method == "rows")  # (k,)
         columns = draw_columns(self, rows, generator)
         return self.namespace.export(rows), self.namespace.export(columns)
 
@@ -199,8 +205,9 @@ class AbstractCoupling(ABC):
             `indices` and `mass`, both of shape (N, k).
         """
         if check_count(k, "k") > self.shape[1]:
-            msg = f"`k` must be at most the number of targets, {self.shape[1]}: got {k}."
+            msg = f"`k` must be at most the number of targets, {self.shape[1]}: got {k}. Ask for fewer matches."
             raise ValueError(msg)
+        check_dense_fits(self.shape[0], 3 * k, self.dtype, self.device, "The table of matches (indices and mass)")
         best = [self.plan_rows(rows).topk(k, dim=1) for rows in row_blocks(self)]
         indices, mass = torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
         return TopMatches(self.namespace.export(indices), self.namespace.export(mass))
@@ -223,7 +230,7 @@ class AbstractCoupling(ABC):
 
     def entropy(self) -> Any:
         """H(P) = -sum P log P, in nats for a plan of mass one."""
-        return self.namespace.export(self.plan_entropy())
+        return self.namespace.export(self.plan_entropy().to(self.dtype))
 
     def normalised_entropy(self) -> float:
         """How far the coupling is from a matching, in [0, 1].
@@ -243,13 +250,9 @@ class AbstractCoupling(ABC):
         ones = torch.ones(self.shape[1], 1, dtype=self.dtype, device=self.device)
         return self.product(ones)[:, 0]
 
-    def _values(self, values: ArrayLike, size: int, name: str) -> Tensor:
+    def _values(self, values: ArrayLike, name: str) -> Tensor:
         tensor = to_tensor(values, name, dtype=self.dtype, device=self.device)
-        if tensor.ndim == 0 or tensor.shape[0] != size:
-            msg = f"`{name}` must have one entry per point, shape ({size},) or ({size}, K): got {tuple(tensor.shape)}."
-            raise ValueError(msg)
-        check_finite(tensor, name)
-        return tensor
+        return check_values(tensor, self.shape[1], name)
 
     def _target_values(self, values: ArrayLike | None) -> Tensor:
-        return check_known(self.target_points) if values is None else self._values(values, self.shape[1], "values")
+        return check_known(self.target_points) if values is None else self._values(values, "values")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isotherm._arrays import ArrayLike, Namespace, to_tensor
-from isotherm._checks import check_count
+from isotherm._checks import check_count, check_known, check_values
 from isotherm.kernels import BLOCK_ENTRIES
 
 
@@ -44,12 +44,12 @@ class Conditional:
         Raises:
             ValueError: No values given and the problem knows costs only.
         """
-        points = (
-            self.points
-            if values is None
-            else to_tensor(values, "values", dtype=self.table.dtype, device=self.table.device)
-        )
-        return self.namespace.export(self.table @ check_known(points))
+        if values is None:
+            tensor = check_known(self.points)
+        else:
+            tensor = to_tensor(values, "values", dtype=self.table.dtype, device=self.table.device)
+            check_values(tensor, self.table.shape[-1], "values")
+        return self.namespace.export(torch.tensordot(self.table, tensor, dims=1))
 
     def sample(self, k: int, *, generator: torch.Generator | None = None) -> Any:
         """Draw k targets, independent and with replacement.
@@ -68,14 +68,6 @@ class Conditional:
         tables = self.table.reshape(-1, self.table.shape[-1])
         draws = invert_cdf(tables, uniform((tables.shape[0], k), generator, tables.device))
         return self.namespace.export(draws.reshape(*self.table.shape[:-1], k))
-
-
-def check_known(points: Tensor | None) -> Tensor:
-    """Coordinates to be averaged, refused where the problem has none."""
-    if points is None:
-        msg = "This problem was given as costs, without coordinates: pass `values`, one per target, to be averaged."
-        raise ValueError(msg)
-    return points
 
 
 class ConditionalRows(Protocol):

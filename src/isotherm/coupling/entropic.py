@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,10 @@ class EntropicCoupling(AbstractCoupling):
         """The same coupling read from the targets to the sources."""
         return EntropicCoupling(self.problem.transpose(), self.g, self.f)
 
+    def source_shares(self) -> Tensor:
+        """Mass that each source should have, shape (N,)."""
+        return self.problem.a if math.isinf(self.problem.rho_a) else self.row_mass()
+
     def plan_rows(self, rows: slice | Tensor) -> Tensor:
         """Some rows of the plan, shape (n, M)."""
         p, q = self._weighted
@@ -121,13 +126,11 @@ class EntropicCoupling(AbstractCoupling):
         References:
             [PooladianNilesWeed2021, eq. 4]
         """
+        geometry = self._extended(x_new)
         tensor = self._target_values(values)
-        points = check_points(to_tensor(x_new, "x_new", dtype=self.dtype, device=self.device), "x_new")
-        geometry = self._geometry.extend(points)
-        out = geometry.conditional_mean(
-            self._weighted[1], tensor.reshape(tensor.shape[0], -1), epsilon=self.problem.epsilon
-        )
-        return self.namespace.export(out.reshape(-1, *tensor.shape[1:]))
+        columns = tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None]
+        out = geometry.conditional_mean(self._weighted[1], columns, epsilon=self.problem.epsilon)
+        return self.namespace.export(out.reshape(geometry.shape[0], *tensor.shape[1:]))
 
     def potential(self, x_new: ArrayLike) -> Any:
         """Potential f at new points, -epsilon log sum_j b_j exp((g_j - c(x, y_j)) / epsilon), damped if unbalanced.
@@ -139,9 +142,12 @@ class EntropicCoupling(AbstractCoupling):
             Shape (K,), units of cost.
         """
         problem = self.problem
-        points = check_points(to_tensor(x_new, "x_new", dtype=self.dtype, device=self.device), "x_new")
-        f = self._geometry.extend(points).softmin(self._weighted[1], epsilon=problem.epsilon)
+        f = self._extended(x_new).softmin(self._weighted[1], epsilon=problem.epsilon)
         return self.namespace.export(f / (1.0 + problem.epsilon / problem.rho_a))
+
+    def _extended(self, x_new: ArrayLike) -> AbstractGeometry:
+        points = to_tensor(x_new, "x_new", dtype=self.dtype, device=self.device)
+        return self._geometry.extend(check_points(points, "x_new"))
 
     def round(self) -> RoundedCoupling:
         """A coupling whose balanced marginals are exact to rounding, within 2 x the L1 marginal error of this one.

@@ -64,6 +64,10 @@ class RoundedCoupling(AbstractCoupling):
         """The same coupling read from the targets to the sources."""
         return RoundedCoupling(self.scaled.transpose(), self.missing_b, self.missing_a)
 
+    def source_shares(self) -> Tensor:
+        """Mass that each source should have, shape (N,)."""
+        return self.row_mass()
+
     def plan_rows(self, rows: slice | Tensor) -> Tensor:
         """Some rows of the plan, shape (n, M)."""
         return self.scaled.plan_rows(rows) + self.missing_a[rows, None] * self._share_b

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from isotherm.objective import soft_transform
+
 if TYPE_CHECKING:
     from isotherm.problem import Problem
 
@@ -64,8 +66,7 @@ def make_feasible(problem: Problem, g: Tensor) -> FeasiblePlan:
     log_a, log_b = problem.log_weights
     rows = problem.tilted_geometry.for_iteration()
     columns = problem.tilted_geometry.transpose().for_iteration()
-    f = rows.softmin(g + log_b, epsilon=epsilon) / (1.0 + epsilon / problem.rho_a)
-
+    f, row_mass = soft_transform(problem, g)
     sources = torch.ones(problem.a.shape[0], 1, dtype=g.dtype, device=g.device)
     targets = torch.ones(problem.b.shape[0], 1, dtype=g.dtype, device=g.device)
     c = columns.plan_apply(g + log_b, f + log_a, sources, epsilon=epsilon)[:, 0]  # (M,)
@@ -85,6 +86,6 @@ def make_feasible(problem: Problem, g: Tensor) -> FeasiblePlan:
         column_mass=scaling * c,
         missing_a=missing_a,
         missing_b=missing_b,
-        plan_mass=c.sum(dtype=torch.float64),
+        plan_mass=row_mass.sum(dtype=torch.float64),
         dual_g=g,
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from isotherm._arrays import Namespace
-from isotherm._checks import check_positive
+from isotherm._arrays import ArrayLike, Namespace, namespace_of, to_tensor
+from isotherm._checks import check_matrix, check_positive
 from isotherm._optional import require
 from isotherm.coupling.abstract import AbstractCoupling
 from isotherm.kernels import row_blocks
@@ -43,10 +43,14 @@ class SparseCoupling(AbstractCoupling):
     _target_points: Tensor | None = None
 
     @classmethod
-    def from_matrix(cls, plan: Tensor) -> SparseCoupling:
-        """The non-zero pairs of a dense plan, shape (N, M)."""
-        i, j = plan.nonzero(as_tuple=True)
-        return cls(i, j, plan[i, j], (plan.shape[0], plan.shape[1]))
+    def from_matrix(cls, plan: ArrayLike) -> SparseCoupling:
+        """The pairs with mass of a dense plan, shape (N, M), NumPy or torch; masses must not be negative."""
+        matrix = check_matrix(to_tensor(plan, "plan"), "plan")
+        if (matrix < 0).any():
+            msg = f"`plan` must be non-negative: got {float(matrix.min()):.4g}. It holds masses of pairs."
+            raise ValueError(msg)
+        i, j = matrix.nonzero(as_tuple=True)
+        return cls(i, j, matrix[i, j], (matrix.shape[0], matrix.shape[1]), namespace_of(plan))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -104,6 +108,10 @@ class SparseCoupling(AbstractCoupling):
         return SparseCoupling(
             self.targets, self.sources, self.pair_mass, shape, self.namespace, self.target_points, self.source_points
         )
+
+    def source_shares(self) -> Tensor:
+        """Mass that each source should have, shape (N,)."""
+        return self.row_mass()
 
     def plan_rows(self, rows: slice | Tensor) -> Tensor:
         """Some rows of the plan, shape (n, M)."""

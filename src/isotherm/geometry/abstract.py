@@ -61,6 +61,10 @@ class AbstractGeometry(ABC):
         """The same costs with sources and targets swapped."""
 
     @abstractmethod
+    def detach(self) -> AbstractGeometry:
+        """The same costs outside every autograd graph."""
+
+    @abstractmethod
     def double(self) -> AbstractGeometry:
         """The same costs in float64."""
 
@@ -139,8 +143,9 @@ class AbstractPairwise(AbstractGeometry):
 
 def refuse_new_points(geometry: AbstractGeometry) -> TypeError:
     """The error for geometries that cannot tell the cost of a point they were not given."""
+    known = "a cost matrix" if geometry.target_points is None else "a reference coupling, known on its points only"
     msg = (
-        f"New points can be mapped only where the cost is a function of points: this problem was given as "
-        f"{type(geometry).__name__}. Solve it as PointCloud(x, y, cost=...) without a reference."
+        f"New points can be mapped only where the cost is a function of points: got a problem with {known}. "
+        f"Solve it as PointCloud(x, y, cost=...) without a reference."
     )
     return TypeError(msg)

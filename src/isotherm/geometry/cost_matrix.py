@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isotherm import kernels
 from isotherm._arrays import ArrayLike, Namespace, namespace_of, to_tensor
-from isotherm._checks import check_cost_matrix
+from isotherm._checks import check_matrix
 from isotherm.geometry.abstract import AbstractGeometry, AbstractPairwise, refuse_new_points
 
 CACHED_ENTRIES = 1 << 22  # cost matrices of at most this many entries (16 MiB in float32) are kept between passes
@@ -34,7 +34,7 @@ class CostMatrix(AbstractPairwise):
     _namespace: Namespace
 
     def __init__(self, matrix: ArrayLike) -> None:
-        self._set(check_cost_matrix(to_tensor(matrix, "cost matrix")), namespace_of(matrix))
+        self._set(check_matrix(to_tensor(matrix, "cost matrix"), "cost matrix"), namespace_of(matrix))
 
     def _set(self, matrix: Tensor, namespace: Namespace) -> None:
         object.__setattr__(self, "matrix", matrix)
@@ -74,11 +74,15 @@ class CostMatrix(AbstractPairwise):
     @property
     def coordinate_scale(self) -> float:
         """Largest |C_ij|: the matrix is given, its own rounding is all there is."""
-        return float(self.matrix.abs().max())
+        return float(self.matrix.detach().abs().max())
 
     def transpose(self) -> CostMatrix:
         """The transposed matrix, a view."""
         return stored_costs(self.matrix.T, self.namespace)
+
+    def detach(self) -> CostMatrix:
+        """The matrix outside every autograd graph."""
+        return stored_costs(self.matrix.detach(), self.namespace)
 
     def double(self) -> CostMatrix:
         """The matrix in float64."""

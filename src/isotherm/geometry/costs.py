@@ -83,7 +83,7 @@ class Euclidean(AbstractCost):
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """All costs, shape (n, m), in units of the points."""
-        return _safe_power(squared_distances(x, y), 0.5)
+        return distances(x, y)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ class EuclideanPower(AbstractCost):
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """All costs, shape (n, m), in units of the points to the power p."""
-        return _safe_power(squared_distances(x, y), self.p / 2)
+        if self.p >= 2:
+            return squared_distances(x, y).pow(self.p / 2)
+        return _safe_power(distances(x, y), self.p)
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def as_cost(cost: AbstractCost | str | Callable[[Tensor, Tensor], Tensor]) -> Ab
         return NAMED_COSTS[check_choice(cost, "cost", NAMED_COSTS)]
     if callable(cost) and not isinstance(cost, type):
         return CallableCost(cost)
-    msg = f"`cost` must be a cost object such as SquaredEuclidean(), a name or a function of (x, y): got {cost!r}."
+    msg = f"`cost` must be a cost object, a name or a function of (x, y): got {cost!r}. Pass SquaredEuclidean(), say."
     raise TypeError(msg)
 
 
@@ -228,13 +230,22 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.addmm(norms, x, y.T, alpha=-2.0).clamp(min=0.0)
 
 
-def _safe_power(squares: Tensor, exponent: float) -> Tensor:
-    """squares ** exponent whose derivative at zero is zero instead of infinite or NaN."""
-    positive = squares > 0
-    return torch.where(positive, torch.where(positive, squares, 1.0).pow(exponent), 0.0)
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """|x_i - y_j|, shape (n, m): from differences in every dimension, its derivative zero where points coincide."""
+    if x.shape[1] <= MAX_DIFFERENCE_DIMENSION:
+        return _safe_power(squared_distances(x, y), 0.5)
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _safe_power(base: Tensor, exponent: float) -> Tensor:
+    """base ** exponent whose derivative at zero is zero instead of infinite or NaN."""
+    positive = base > 0
+    return torch.where(positive, torch.where(positive, base, 1.0).pow(exponent), 0.0)
 
 
 def _directions(points: Tensor) -> Tensor:
-    """Points scaled to unit length; a zero vector stays zero."""
+    """Points scaled to unit length, by their largest coordinate first so that no square overflows; zero stays zero."""
+    largest = points.detach().abs().amax(dim=1, keepdim=True)
+    points = points / torch.where(largest > 0, largest, 1.0)
     lengths = points.norm(dim=1, keepdim=True)
     return points / torch.where(lengths > 0, lengths, 1.0)

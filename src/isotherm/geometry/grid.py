@@ -64,6 +64,9 @@ class Grid(AbstractGeometry):
             )
             raise ValueError(msg)
         check_same_array_kind(sources[0], targets[0], ("axes", "target_axes"))
+        if target_axes is not None and namespace_of(target_axes[0]) is not namespace_of(axes[0]):
+            msg = "`axes` and `target_axes` must come from one library: got NumPy arrays and tensors. Convert one kind."
+            raise TypeError(msg)
         if len(sources) > 1 and not cost.is_separable:
             msg = (
                 f"A grid needs a cost that is a sum over axes: got {cost.name!r} on {len(sources)} axes. "
@@ -142,6 +145,12 @@ class Grid(AbstractGeometry):
         """Sources and targets swapped."""
         lines = [line.transpose() for line in self._lines]
         return self._with([line.x[:, 0] for line in lines], [line.y[:, 0] for line in lines], lines[0].cost)
+
+    def detach(self) -> Grid:
+        """The same grid outside every autograd graph."""
+        return self._with(
+            [axis.detach() for axis in self.axes], [axis.detach() for axis in self.target_axes], self.cost
+        )
 
     def double(self) -> Grid:
         """The same grid in float64."""
@@ -250,8 +259,12 @@ class Grid(AbstractGeometry):
 def _checked_axes(axes: Sequence[ArrayLike], name: str) -> tuple[Tensor, ...]:
     """Coordinates of each axis as finite vectors of one kind."""
     if isinstance(axes, Tensor) or not isinstance(axes, Sequence) or not axes:
-        msg = f"`{name}` must be a sequence with one array of coordinates per axis: got {type(axes).__name__}. Pass (rows, columns)."
+        got = "no axes" if isinstance(axes, Sequence) else type(axes).__name__
+        msg = f"`{name}` must be a sequence with one array of coordinates per axis: got {got}. Pass (rows, columns)."
         raise ValueError(msg)
+    if len({namespace_of(axis) for axis in axes}) > 1:
+        msg = f"`{name}` must come from one library: got both NumPy arrays and tensors. Convert one kind."
+        raise TypeError(msg)
     tensors = tuple(check_points(to_tensor(axis, f"{name}[{d}]"), f"{name}[{d}]") for d, axis in enumerate(axes))
     for d, tensor in enumerate(tensors):
         if tensor.shape[1] != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isotherm import kernels
 from isotherm._arrays import ArrayLike, Namespace, namespace_of, to_tensor
-from isotherm._checks import check_finite, check_points, check_same_array_kind, check_same_features
+from isotherm._checks import check_finite, check_points, check_same_array_kind, check_same_features, check_squares_fit
 from isotherm.geometry.abstract import AbstractGeometry, AbstractPairwise
 from isotherm.geometry.cost_matrix import CACHED_ENTRIES, stored_costs
 from isotherm.geometry.costs import (
@@ -53,6 +53,7 @@ class PointCloud(AbstractPairwise):
     y: Tensor  # (M, D)
     cost: AbstractCost
     _namespace: Namespace
+    _centre: Tensor  # (D,), float64
 
     def __init__(
         self,
@@ -70,13 +71,16 @@ class PointCloud(AbstractPairwise):
         x, y = (check_points(to_tensor(points, name), name) for points, name in ((x, "x"), (y, "y")))
         check_same_array_kind(x, y)
         check_same_features(x, y)
-        self._set(x, y, as_cost(cost), namespace)
+        total = x.detach().sum(0, dtype=torch.float64) + y.detach().sum(0, dtype=torch.float64)
+        self._set(x, y, as_cost(cost), namespace, total / (x.shape[0] + y.shape[0]))
+        check_squares_fit(self.coordinate_scale, self.dtype)
         if isinstance(self.cost, CallableCost):
             check_finite(self.cost.pairwise(x[:1], y[:1]), "cost function's value")
 
-    def _set(self, x: Tensor, y: Tensor, cost: AbstractCost, namespace: Namespace) -> None:
-        for name, value in (("x", x), ("y", y), ("cost", cost), ("_namespace", namespace)):
-            object.__setattr__(self, name, value)
+    def _set(self, *values: object) -> None:
+        """Fill the fields, in their order."""
+        for attribute, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, attribute.name, value)
 
     def __repr__(self) -> str:
         sources, targets = self.shape
@@ -117,17 +121,15 @@ class PointCloud(AbstractPairwise):
     @property
     def coordinate_scale(self) -> float:
         """Largest |x|^2 after centring."""
-        return max(float(points.square().sum(1).max()) for points in self._centred)
+        return max(float(points.detach().square().sum(1).max()) for points in self._centred)
 
     @cached_property
     def _centred(self) -> tuple[Tensor, Tensor]:
-        """Both clouds, minus their common mean when the cost does not see translations."""
+        """Both clouds minus the centre, subtracted in float64 where that is exact for float32 points."""
         if not self.cost.is_translation_invariant:
             return self.x, self.y
-        total = self.x.sum(0, dtype=torch.float64) + self.y.sum(0, dtype=torch.float64)
-        centre = (total / sum(self.shape)).detach()
-        # In float64 the subtraction is exact to the last digit of float32 points.
-        return (self.x.double() - centre).to(self.dtype), (self.y.double() - centre).to(self.dtype)
+        x, y = ((points.double() - self._centre).to(self.dtype) for points in (self.x, self.y))
+        return x, y
 
     def transpose(self) -> PointCloud:
         """Sources and targets swapped; made once, so that its cached costs are too."""
@@ -136,6 +138,12 @@ class PointCloud(AbstractPairwise):
     @cached_property
     def _swapped(self) -> PointCloud:
         return self._with(self.y, self.x, _transposed(self.cost))
+
+    def detach(self) -> PointCloud:
+        """The same points outside every autograd graph; itself where there is none."""
+        if not (self.x.requires_grad or self.y.requires_grad):
+            return self
+        return self._with(self.x.detach(), self.y.detach(), self.cost)
 
     def double(self) -> PointCloud:
         """The same points in float64."""
@@ -180,9 +188,9 @@ class PointCloud(AbstractPairwise):
         return kernels.product_sum(self, a, b)
 
     def _with(self, x: Tensor, y: Tensor, cost: AbstractCost) -> PointCloud:
-        """A geometry on points that were checked before."""
+        """A geometry on points that were checked before, around the same centre."""
         geometry = object.__new__(PointCloud)
-        geometry._set(x, y, cost, self._namespace)
+        geometry._set(x, y, cost, self._namespace, self._centre)
         return geometry
 
 

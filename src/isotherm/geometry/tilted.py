@@ -71,6 +71,10 @@ class Tilted(AbstractPairwise):
         """Sources and targets swapped."""
         return Tilted(self.base.transpose(), self.log_ratio.T, self.epsilon)
 
+    def detach(self) -> Tilted:
+        """The same outside every autograd graph."""
+        return Tilted(self.base.detach(), self.log_ratio.detach(), self.epsilon)
+
     def double(self) -> Tilted:
         """The same in float64."""
         return Tilted(self.base.double(), self.log_ratio.double(), self.epsilon)

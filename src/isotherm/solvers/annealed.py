@@ -87,13 +87,12 @@ class Annealed(AbstractSolver):
         started = time.perf_counter()
         schedule = self.schedule(problem)
         potentials, history = initial_potentials(problem, init), list[Check]()
-        mass = float(problem.a.sum(dtype=torch.float64))
         for epsilon in schedule[:-1]:
             iteration = self.solver.start(problem.at(epsilon), potentials)
             residual = torch.zeros(())
             for _ in range(self.steps):
                 residual = iteration.step()
-            history.append(Check((len(history) + 1) * self.steps, epsilon, float(residual) / mass))
+            history.append(Check((len(history) + 1) * self.steps, epsilon, float(residual)))
             if callback is not None:
                 callback(history[-1])
             if not all(bool(potential.isfinite().all()) for potential in iteration.potentials()):

@@ -91,7 +91,8 @@ class Exact(AbstractSolver):
         _check_cold(problem, init)
         started = time.perf_counter()
         algorithm = self.choose(problem)
-        exact = problem.double().with_equal_masses()
+        problem = problem.detach()
+        exact = problem.double()
         plan = {"sorting": _sort, "assignment": _assign, "simplex": _simplex}[algorithm](exact)
         dtype, device = problem.geometry.dtype, problem.geometry.device
         kept = plan.mass > 0

@@ -93,7 +93,8 @@ class LogIteration(AbstractIteration):
         return self.columns.softmin(f + self.log_a, epsilon=self.problem.epsilon)
 
     def _row_residual(self, f_new: Tensor) -> Tensor:
-        """sum_i |r_i - a_i exp(-f_i / rho_a)| with r_i = a_i exp((f_i - f_new_i) / epsilon)."""
+        """sum_i |r_i - w_i| / sum_i w_i, with r_i = a_i exp((f_i - f_new_i) / epsilon), w_i = a_i exp(-f_i / rho_a)."""
         row = ((self.f - f_new) / self.problem.epsilon).exp()
         wanted = (-self.f / self.problem.rho_a).exp()
-        return torch.where(self.problem.a > 0, self.problem.a * (row - wanted), 0.0).abs().sum()
+        missed = torch.where(self.problem.a > 0, self.problem.a * (row - wanted), 0.0).abs().sum()
+        return missed / (self.problem.a * wanted).sum()

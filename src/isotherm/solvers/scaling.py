@@ -117,7 +117,7 @@ class ScalingIteration(AbstractIteration):
         problem = self.problem
         sums = self.kernel @ (problem.b * self.t)  # (N,)
         wanted = self.s ** (-problem.epsilon / problem.rho_a)
-        residual = (problem.a * (self.s * sums - wanted)).abs().sum()
+        residual = (problem.a * (self.s * sums - wanted)).abs().sum() / (problem.a * wanted).sum()
         self.s = sums**-self.power_a
         self.t = (self.kernel.T @ (problem.a * self.s)) ** -self.power_b
         return residual

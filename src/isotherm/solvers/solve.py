@@ -178,5 +178,5 @@ def as_solver(solver: AbstractSolver | str | None) -> AbstractSolver:
         return solver
     if isinstance(solver, str):
         return NAMED_SOLVERS[check_choice(solver, "solver", NAMED_SOLVERS)]
-    msg = f"`solver` must be a solver object such as LogSinkhorn(), or a name: got {solver!r}."
+    msg = f"`solver` must be a solver object or a name: got {solver!r}. Pass LogSinkhorn(), say."
     raise TypeError(msg)

@@ -32,9 +32,10 @@ class AbstractIteration(ABC):
 
     @abstractmethod
     def step(self) -> Tensor:
-        """Update both potentials; return the L1 error of the source marginal before the update, a 0-d tensor.
+        """Update both potentials; return the residual before the update, a 0-d tensor.
 
-        The target marginal is exact before and after.
+        It is the L1 error of the source marginal per unit of the mass it should have; the target marginal is exact
+        before and after.
         """
 
     @abstractmethod
@@ -85,34 +86,34 @@ def iterate(
     """
     started = time.perf_counter()
     every = rule.check_every or (1 if problem.geometry.device.type == "cpu" else 10)
-    mass = float(problem.a.sum(dtype=torch.float64))
     history: list[Check] = []
-    kept, outcome, steps, next_gap = iteration.potentials(), Outcome.MAX_ITERATIONS, 0, 0
+    kept = iteration.potentials()
+    if not _is_finite(kept):
+        kept = torch.zeros_like(problem.a), torch.zeros_like(problem.b)  # any finite pair has valid bounds
+    outcome, steps, next_claim = Outcome.MAX_ITERATIONS, 0, 0
     while outcome is Outcome.MAX_ITERATIONS and steps < rule.max_iterations:
         residual = iteration.step()
         steps += 1
         if steps % every and steps < rule.max_iterations:
             continue
-        history.append(Check(steps, problem.epsilon, float(residual) / mass))
+        history.append(Check(steps, problem.epsilon, float(residual)))
         if callback is not None:
             callback(history[-1])
-        if not math.isfinite(history[-1].marginal_error):
+        if not _is_finite(iteration.potentials()):
             outcome = Outcome.NON_FINITE
             break
         kept = iteration.potentials()
-        if history[-1].marginal_error <= rule.tolerance and steps >= next_gap:
-            if rule.relative_gap is None or certify(problem, kept[1]).relative_gap <= rule.relative_gap:
+        if history[-1].marginal_error <= rule.tolerance and steps >= next_claim:
+            if _meets(rule, problem, *kept):
                 outcome = Outcome.CONVERGED
-            next_gap = steps + max(1, steps // 4)  # a certificate costs several passes
-        elif _is_stalled(history) and history[-1].marginal_error <= 100.0 * rounding_floor(problem):
-            outcome = Outcome.PRECISION
+            next_claim = steps + max(1, steps // 4)  # a look at the result costs several passes
+        if _is_stalled(history) and not history[-1].marginal_error > 100.0 * rounding_floor(problem):
+            outcome = outcome if outcome is Outcome.CONVERGED else Outcome.PRECISION
     potentials = fix_gauge(problem, *kept)
-    coupling = EntropicCoupling(problem, *potentials)
+    coupling = EntropicCoupling(problem.detach(), *potentials)
     error = marginal_error(problem, potentials, coupling)
-    if outcome is Outcome.CONVERGED and not max(error) <= rule.tolerance:
-        outcome = Outcome.PRECISION  # the recomputed residual has the last word
     return Solution(
-        problem=problem,
+        problem=problem.detach(),
         potentials=potentials,
         coupling=coupling,
         status=Status(outcome=outcome, advice=_advice(problem, outcome, rule, history, error)),
@@ -122,6 +123,18 @@ def iterate(
         method=method,
         seconds=time.perf_counter() - started,
     )
+
+
+def _is_finite(potentials: tuple[Tensor, Tensor]) -> bool:
+    return all(bool(potential.isfinite().all()) for potential in potentials)
+
+
+def _meets(rule: StoppingRule, problem: Problem, f: Tensor, g: Tensor) -> bool:
+    """Whether the potentials meet the rule, judged by marginals and bounds recomputed from them."""
+    potentials = fix_gauge(problem, f, g)
+    if max(marginal_error(problem, potentials, EntropicCoupling(problem, *potentials))) > rule.tolerance:
+        return False
+    return rule.relative_gap is None or certify(problem, g).relative_gap <= rule.relative_gap
 
 
 def fix_gauge(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,8 +164,8 @@ def _advice(problem: Problem, outcome: Outcome, rule: StoppingRule, history: lis
         return f"{found}{_precision_note(problem)}."
     if outcome is Outcome.NON_FINITE:
         return (
-            "a potential over- or underflowed and the last finite one is returned. "
-            "Use LogSinkhorn() instead of Scaling(), a larger epsilon, or float64."
+            f"a potential over- or underflowed in {problem.geometry.dtype}; the last finite pair is returned and its "
+            f"bounds are valid. Use LogSinkhorn() if this was another solver, else a larger epsilon or float64."
         )
     if outcome is Outcome.PRECISION:
         return (
