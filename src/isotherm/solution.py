@@ -107,7 +107,7 @@ class Solution:
     def entropy_value(self) -> Any:
         """The objective in entropy form, <C, P> - epsilon H(P) + marginal prices; a scalar.
 
-        Same plan as `value`; for a balanced plan of mass one it is value - epsilon (H(a) + H(b)).
+        The plan is that of `value`; for a balanced plan of mass one it is value - epsilon (H(a) + H(b)).
         """
         return self._export(self._entropy_value)
 
@@ -123,7 +123,7 @@ class Solution:
 
     @cached_property
     def _precise(self) -> EntropicCoupling:
-        """The coupling after one soft c-transform, in float64: what the values are computed from."""
+        """The coupling after one soft c-transform, in float64: what `value` and `entropy_value` are computed from."""
         problem = self.problem.double()
         g = self.potentials[1].double()
         return EntropicCoupling(problem, soft_transform(problem, g)[0], g)
@@ -131,7 +131,8 @@ class Solution:
     @cached_property
     def _transport_cost(self) -> Tensor:
         if isinstance(self.coupling, EntropicCoupling):
-            return self._precise.transport_cost()
+            problem, (f, g) = self.problem.double(), self.potentials
+            return EntropicCoupling(problem, f.double(), g.double()).transport_cost()
         pairs, geometry = self.coupling, self.problem.geometry.double()
         costs = [
             geometry.block(i).gather(1, j[:, None])[:, 0]
@@ -153,7 +154,7 @@ class Solution:
             return self._transport_cost
         coupling, epsilon = self._precise, self.problem.epsilon
         row, column = coupling.row_mass(), coupling.transpose().row_mass()
-        relative = row @ coupling.f + column @ coupling.g - self._transport_cost  # epsilon sum P log(P / kappa)
+        relative = row @ coupling.f + column @ coupling.g - coupling.transport_cost()  # epsilon sum P log(P / kappa)
         relative = relative + epsilon * (coupling.problem.reference_mass - row.sum())
         return self._value - relative - epsilon * coupling.plan_entropy()
 

@@ -26,7 +26,7 @@ class Annealed(AbstractSolver):
         epsilon_k = max(epsilon, start * ratio^k)
 
     The potentials of each temperature start the next. Pays at small epsilon and loose tolerance; costs a few dozen
-    passes elsewhere.
+    passes elsewhere. A warm start skips the schedule.
 
     Attributes:
         solver: What runs at every temperature.
@@ -85,7 +85,7 @@ class Annealed(AbstractSolver):
         """Solve a problem; see `AbstractSolver.run`. Only the last temperature is held to the tolerance."""
         check_warm(problem.epsilon)
         started = time.perf_counter()
-        schedule = self.schedule(problem)
+        schedule = self.schedule(problem) if init is None else (problem.epsilon,)  # heat would undo a warm start
         potentials, history = initial_potentials(problem, init), list[Check]()
         for epsilon in schedule[:-1]:
             iteration = self.solver.start(problem.at(epsilon), potentials)

@@ -96,10 +96,7 @@ class Auto(AbstractSolver):
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem with the chosen solver; see `AbstractSolver.run`."""
         choice = self.choose(problem)
-        solver = choice.solver
-        if init is not None and isinstance(solver, Annealed):
-            solver = solver.solver  # a warm start would be lost in the heat
-        solution = solver.run(problem, init=init, callback=callback)
+        solution = choice.solver.run(problem, init=init, callback=callback)
         described = solution.method.removesuffix(", as asked")
         return replace(solution, method=f"Auto chose {described}: {choice.reason}")
 
