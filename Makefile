@@ -1,0 +1,125 @@
+# isotherm: everything a fresh machine needs is here. Python >= 3.11, a C++ compiler and make are enough.
+#
+#   make demo            install what the demo needs and run it
+#   make test            the whole test suite
+#   bash .ci/run         what continuous integration runs
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON      ?= python3
+VENV        ?= .venv
+OUT         ?= out
+# Extra words for every pip install, e.g. PIP_ARGS="--extra-index-url ..." for another build of torch.
+PIP_ARGS    ?=
+# Extra words for pytest, e.g. PYTEST_ARGS="-k coupling -x". Workers: JOBS=0 runs in one process.
+PYTEST_ARGS ?=
+JOBS        ?= 2
+
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
+PINS := pyproject.toml constraints.txt
+# $(call install,ENVIRONMENT,WHAT,ALSO): hatchling comes first and from the pins, so that building the package
+# resolves nothing on its own.
+define install
+	@echo "Installing $(2) into $(1), from the pins in constraints.txt (torch is large: a minute or more) ..."
+	$(1)/bin/python $(PIP_INSTALL) $(PIP_ARGS) hatchling editables $(3)
+	$(1)/bin/python $(PIP_INSTALL) $(PIP_ARGS) --no-build-isolation -e '.$(patsubst isotherm%,%,$(2))'
+endef
+
+# ------------------------------------------------------------------------------------------ environments
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "isotherm needs Python >= 3.11, got $$($(PYTHON) --version 2>&1). Set PYTHON=python3.12 or similar." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(PINS) | $(BIN)/python
+	$(call install,$(VENV),isotherm[demo])
+	@touch $@
+
+$(VENV)/.dev: $(PINS) | $(BIN)/python
+	$(call install,$(VENV),isotherm[dev])
+	@touch $(VENV)/.demo $@
+
+# The base install: torch, numpy, and pytest to look at it. Nothing optional may be importable here.
+$(VENV)-base/.base: $(PINS)
+	$(PYTHON) -m venv $(VENV)-base
+	$(call install,$(VENV)-base,isotherm,pytest)
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.dev  ## Install isotherm[dev] into .venv, from the pins in constraints.txt
+
+# --------------------------------------------------------------------------------------------- use it
+
+.PHONY: demo
+demo: $(VENV)/.demo  ## Couple the colours of two photographs; writes out/demo/report.html
+	$(BIN)/isotherm demo --output $(OUT)/demo --overwrite
+
+.PHONY: examples
+examples: $(VENV)/.demo  ## Run every script in examples/, without a screen; writes under out/examples
+	@mkdir -p $(OUT)/examples
+	@for script in $(CURDIR)/examples/*.py; do \
+	  echo "-- examples/$${script##*/}"; \
+	  (cd $(OUT)/examples && MPLBACKEND=Agg $(abspath $(BIN))/python "$$script"); \
+	done
+
+# ------------------------------------------------------------------------------------------- check it
+
+.PHONY: test
+test: $(VENV)/.dev  ## Run the whole test suite, doctests and documentation snippets included
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+.PHONY: test-base
+test-base: $(VENV)-base/.base  ## Check the base install alone: torch and numpy, no extras
+	$(VENV)-base/bin/python -m pytest .ci/test_base_install.py
+
+.PHONY: lint
+lint: $(VENV)/.dev  ## ruff (rules and layout), pydoclint, codespell, citations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pydoclint src
+	$(BIN)/codespell
+	$(BIN)/python .ci/citations.py
+
+.PHONY: format
+format: $(VENV)/.dev  ## Lay the code out and fix what ruff can fix
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: $(VENV)/.dev  ## pyright, basic
+	$(BIN)/pyright
+
+.PHONY: contract
+contract: $(VENV)/.dev  ## Imports point down (import-linter)
+	$(BIN)/lint-imports
+
+.PHONY: docs
+docs: $(VENV)/.dev  ## Build the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: ci
+ci:  ## Everything continuous integration runs
+	bash .ci/run
+
+# ---------------------------------------------------------------------------------------------- upkeep
+
+.PHONY: constraints
+constraints: $(VENV)/.dev  ## Write constraints.txt from the versions in .venv
+	$(BIN)/python .ci/constraints.py > constraints.new
+	mv constraints.new constraints.txt
+	@touch $(VENV)/.demo $(VENV)/.dev
+
+.PHONY: clean
+clean:  ## Remove what was built and written, keep .venv
+	rm -rf $(OUT) site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(VENV)-base
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: help
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+	  while IFS=$$'\t' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
