@@ -9,7 +9,7 @@ import isotherm
 from isotherm.report.figures import dial_figure
 from isotherm.report.files import save_figure
 
-out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/examples")
+out = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 generator = torch.Generator().manual_seed(0)
 angle = torch.rand(150, generator=generator, dtype=torch.float64) * torch.pi
 x = torch.stack([angle.cos(), angle.sin()], dim=1) + 0.1 * torch.randn(150, 2, generator=generator, dtype=torch.float64)

@@ -123,9 +123,9 @@ class Problem:
         """epsilon log a and epsilon log b, shapes (N,) and (M,), units of cost; -inf for points without mass."""
         return self.epsilon * self.a.log(), self.epsilon * self.b.log()
 
-    def at(self, epsilon: float) -> Problem:
-        """The same problem at another temperature, in units of cost."""
-        return self._with(epsilon=check_epsilon(epsilon))
+    def at(self, epsilon: float | Relative) -> Problem:
+        """The same problem at another temperature, in units of cost or relative to them."""
+        return self._with(epsilon=_resolved(epsilon, self.geometry, self.a, self.b))
 
     def detach(self) -> Problem:
         """The same problem outside every autograd graph."""
@@ -171,6 +171,11 @@ def _checked(
             check_finite(geometry.block(rows), "cost function's value")
     if reference is not None:
         check_reference(reference, a, b)
+    return _resolved(epsilon, geometry, a, b)
+
+
+def _resolved(epsilon: float | Relative, geometry: AbstractGeometry, a: Tensor, b: Tensor) -> float:
+    """A temperature in units of cost."""
     return epsilon.resolve(geometry, a, b) if isinstance(epsilon, Relative) else check_epsilon(epsilon)
 
 

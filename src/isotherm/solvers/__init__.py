@@ -1,7 +1,7 @@
 """How is it computed? One method per file, each a frozen object of settings with `run(problem)`.
 
 Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `annealed`,
-`exact`, `stopping` (the loop and its judgement), `temperature_path` (the dial), `abstract`.
+`exact`, `translation` (unbalanced problems), `stopping` (the loop and its judgement), `temperature_path` (the dial), `abstract`.
 """
 
 from .abstract import AbstractSinkhorn as AbstractSinkhorn

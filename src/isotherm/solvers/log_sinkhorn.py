@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isotherm.solvers.abstract import AbstractSinkhorn
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
+from isotherm.solvers.translation import optimal_translation
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -21,7 +22,7 @@ class LogSinkhorn(AbstractSinkhorn):
 
         f_i <- -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon) / (1 + epsilon / rho_a),   then g likewise
 
-    Linear convergence; the number of iterations grows like cost / epsilon. Time O(N M D) per iteration, memory
+    In unbalanced problems the best constant is moved between f and g before each update. Linear convergence; the number of iterations grows like cost / epsilon. Time O(N M D) per iteration, memory
     O(N + M) for point clouds. Not differentiated.
 
     Attributes:
@@ -82,7 +83,7 @@ class LogIteration(AbstractIteration):
         """One update of f, then of g; the residual of the old pair comes free with the first."""
         f = self._row_softmin(self.g)  # undamped: the log of the row marginal is (f_old - f) / epsilon
         residual = self._row_residual(f)
-        self.f = self.damping_a * f
+        self.f = self.damping_a * (f + optimal_translation(self.problem, self.f, self.g))
         self.g = self.damping_b * self._column_softmin(self.f)
         return residual
 

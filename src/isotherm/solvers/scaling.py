@@ -12,6 +12,7 @@ from torch import Tensor
 from isotherm._checks import check_dense_fits
 from isotherm.solvers.abstract import AbstractSinkhorn
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
+from isotherm.solvers.translation import optimal_translation
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -118,6 +119,7 @@ class ScalingIteration(AbstractIteration):
         sums = self.kernel @ (problem.b * self.t)  # (N,)
         wanted = self.s ** (-problem.epsilon / problem.rho_a)
         residual = (problem.a * (self.s * sums - wanted)).abs().sum() / (problem.a * wanted).sum()
-        self.s = sums**-self.power_a
+        constant = optimal_translation(problem, *self.potentials())
+        self.s = (sums * (-constant / problem.epsilon).exp()) ** -self.power_a
         self.t = (self.kernel.T @ (problem.a * self.s)) ** -self.power_b
         return residual

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
-from isotherm._checks import check_epsilon
 from isotherm.solution import Solution
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.solve import as_solver
 
 if TYPE_CHECKING:
+    from isotherm.geometry import Relative
     from isotherm.problem import Problem
     from isotherm.solvers.abstract import AbstractSolver
     from isotherm.solvers.stopping import Callback
@@ -59,7 +59,7 @@ class TemperaturePath(Sequence[Solution]):
 
 def temperature_path(
     problem: Problem,
-    epsilons: Sequence[float],
+    epsilons: Sequence[float | Relative],
     *,
     solver: AbstractSolver | str | None = None,
     callback: Callback | None = None,
@@ -68,7 +68,7 @@ def temperature_path(
 
     Args:
         problem: What to solve; its own temperature plays no part.
-        epsilons: Temperatures in units of cost, in any order; 0 is exact transport.
+        epsilons: Temperatures in units of cost or `Relative`, in any order; 0 is exact transport.
         solver: Solver for the temperatures above zero; `Auto()` when left out.
         callback: Called with a `Check` at each look at a residual.
 
@@ -85,7 +85,7 @@ def temperature_path(
         >>> [round(cost, 3) for cost in path.transport_costs]
         [0.269, 0.0]
     """
-    levels = [check_epsilon(epsilon) for epsilon in epsilons]
+    levels = [problem.at(epsilon).epsilon for epsilon in epsilons]
     if not levels:
         msg = "`epsilons` must hold at least one temperature: got none. Pass numbers in units of cost."
         raise ValueError(msg)
