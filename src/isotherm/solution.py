@@ -49,6 +49,7 @@ class Solution:
             unbalanced problem the optimal marginal a exp(-f / rho_a) stands for a.
         iterations: Updates of both potentials.
         history: The residual as it was looked at, over all temperatures of the solve.
+        tolerance: The L1 marginal error that was asked for; None where there is none (exact transport).
         method: Which solver and why, in a sentence.
         seconds: Wall time.
     """
@@ -60,6 +61,7 @@ class Solution:
     marginal_error: MarginalError
     iterations: int
     history: tuple[Check, ...]
+    tolerance: float | None
     method: str
     seconds: float
 

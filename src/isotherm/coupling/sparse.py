@@ -100,7 +100,8 @@ class SparseCoupling(AbstractCoupling):
 
     def to_torch(self) -> Tensor:
         """The plan as a sparse COO tensor of shape (N, M)."""
-        return torch.sparse_coo_tensor(torch.stack([self.sources, self.targets]), self.pair_mass, self.shape).coalesce()
+        indices = torch.stack([self.sources, self.targets])
+        return torch.sparse_coo_tensor(indices, self.pair_mass, self.shape, check_invariants=True).coalesce()
 
     def transpose(self) -> SparseCoupling:
         """The same coupling read from the targets to the sources."""

@@ -181,8 +181,10 @@ class Grid(AbstractGeometry):
     def plan_apply(self, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
         """Product of the plan with vectors, shape (N, K); positive and negative parts go through logarithms."""
         log_kernels = [costs / -epsilon for costs in self._axis_costs]
-        columns = [self._signed_apply(q / epsilon, column, log_kernels, p / epsilon) for column in values.T]
-        return torch.stack(columns, dim=1)
+        out = torch.empty(self.shape[0], values.shape[1], dtype=self.dtype, device=self.device)
+        for k in range(values.shape[1]):
+            out[:, k] = self._signed_apply(q / epsilon, values[:, k], log_kernels, p / epsilon)
+        return out
 
     def plan_cost(self, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
         """sum_j P_ij C_ij = sum_d of the plan with axis d's kernel weighted by its costs, shape (N,)."""

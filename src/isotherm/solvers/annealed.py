@@ -66,6 +66,7 @@ class Annealed(AbstractSolver):
         """The same schedule around a solver with another tolerance."""
         return replace(self, solver=self.solver.with_tolerance(tolerance))
 
+    @torch.no_grad()
     def schedule(self, problem: Problem) -> tuple[float, ...]:
         """The temperatures of a problem, falling to its own."""
         if self.first is not None:

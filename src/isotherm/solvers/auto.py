@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import torch
+
 from isotherm.geometry import Grid
 from isotherm.solvers.abstract import AbstractSolver, Init
 from isotherm.solvers.annealed import Annealed
@@ -66,6 +68,7 @@ class Auto(AbstractSolver):
         """The same settings with another tolerance."""
         return replace(self, tolerance=tolerance)
 
+    @torch.no_grad()
     def choose(self, problem: Problem) -> Choice:
         """Which solver would run, and why. Costs at most one pass over the costs.
 

@@ -117,6 +117,7 @@ class Exact(AbstractSolver):
             marginal_error=marginal_error(problem, (f, g), coupling),
             iterations=0,
             history=(),
+            tolerance=None,
             method=f"Exact by {library}, as asked",
             seconds=time.perf_counter() - started,
         )

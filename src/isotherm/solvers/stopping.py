@@ -120,6 +120,7 @@ def iterate(
         marginal_error=error,
         iterations=steps,
         history=tuple(history),
+        tolerance=rule.tolerance,
         method=method,
         seconds=time.perf_counter() - started,
     )
