@@ -1,0 +1,24 @@
+"""How does it look?  Figures of plans, solves, bounds, temperatures, clouds and pictures.
+
+Read in this order: `ordering` and `binning` (a plan becomes a small picture), `plans`, `dial`, `certificates`,
+`convergence`, `clouds`, `pictures`. Every function returns a matplotlib figure that belongs to no window; write it with
+`isotherm.report.save_figure`.
+"""
+
+from .certificates import certificate_figure as certificate_figure
+from .clouds import cloud_figure as cloud_figure
+from .convergence import convergence_figure as convergence_figure
+from .dial import dial_figure as dial_figure
+from .pictures import recolour_figure as recolour_figure
+from .plans import plan_figure as plan_figure
+from .plans import plans_figure as plans_figure
+
+__all__ = [
+    "certificate_figure",
+    "cloud_figure",
+    "convergence_figure",
+    "dial_figure",
+    "plan_figure",
+    "plans_figure",
+    "recolour_figure",
+]
