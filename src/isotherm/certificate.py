@@ -79,10 +79,15 @@ def certify(problem: Problem, g: Tensor) -> Certificate:
     plan = make_feasible(exact, g.double())
     return Certificate(
         entropic_lower=float(dual_value(exact, plan.f, plan.dual_g, plan.plan_mass)),
-        entropic_upper=float(_entropic_value(exact, plan)),
+        entropic_upper=_upper(_entropic_value(exact, plan)),
         exact_lower=float(_exact_lower(exact, plan.dual_g)),
-        exact_upper=float(_exact_value(exact, plan)),
+        exact_upper=_upper(_exact_value(exact, plan)),
     )
+
+
+def _upper(value: Tensor) -> float:
+    """An upper bound; none (infinity) where the arithmetic overflowed."""
+    return math.inf if math.isnan(value) else float(value)
 
 
 def certify_exact(problem: Problem, g: Tensor, cost: Tensor) -> Certificate:

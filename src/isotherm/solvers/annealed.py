@@ -99,13 +99,17 @@ class Annealed(AbstractSolver):
             if not all(bool(potential.isfinite().all()) for potential in iteration.potentials()):
                 break
             potentials = iteration.potentials()
-        solution = self.solver.run(problem, init=potentials, callback=callback)
         before = len(history) * self.steps
-        after = [check._replace(iteration=check.iteration + before) for check in solution.history]
+
+        def numbered(check: Check) -> Check:
+            return check._replace(iteration=check.iteration + before)
+
+        last = None if callback is None else lambda check: callback(numbered(check))
+        solution = self.solver.run(problem, init=potentials, callback=last)
         cooled = f", annealed over {len(schedule)} temperatures from {schedule[0]:.3g}" if len(schedule) > 1 else ""
         return replace(
             solution,
-            history=(*history, *after),
+            history=(*history, *map(numbered, solution.history)),
             iterations=solution.iterations + before,
             method=f"{type(self.solver).__name__}{cooled}, as asked",
             seconds=time.perf_counter() - started,

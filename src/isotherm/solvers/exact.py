@@ -171,7 +171,7 @@ def _sort(problem: Problem) -> _Plan:
     i = torch.cat([torch.zeros(1, dtype=torch.long), leaves_source.long().cumsum(0)])  # (n + m - 1,)
     j = torch.arange(n + m - 1) - i
     edges = torch.cat([torch.zeros(1, dtype=torch.float64), levels, a.sum()[None]])
-    mass = edges.diff().clamp(min=0.0)
+    mass = torch.where((a[i] > 0) & (b[j] > 0), edges.diff().clamp(min=0.0), 0.0)  # sums may differ by rounding
     steps = _pair_costs(geometry, order_x[i], order_y[j])
     # Moving along a column changes f, along a row changes g, by the difference of the costs.
     change = steps.diff()
