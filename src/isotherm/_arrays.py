@@ -68,7 +68,11 @@ def to_tensor(array: ArrayLike, name: str, *, dtype: torch.dtype | None = None, 
 
 def to_indices(indices: ArrayLike, name: str, *, device: Any) -> Tensor:
     """Integer indices as an int64 tensor; a TypeError for floats, masks and words."""
-    values = indices.cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices)
+    try:
+        values = indices.cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices)
+    except ValueError as error:  # ragged nested sequences
+        msg = f"`{name}` must hold integer indices: got {type(indices).__name__} of unequal rows. Pass a rectangular array."
+        raise TypeError(msg) from error
     if values.dtype.kind not in "iu":
         msg = f"`{name}` must hold integer indices: got dtype {values.dtype}. Convert masks with nonzero()."
         raise TypeError(msg)
@@ -80,7 +84,7 @@ def _numpy_to_tensor(array: ArrayLike, name: str) -> Tensor:
     try:
         values = np.asarray(array)
     except ValueError as error:  # ragged nested sequences
-        msg = f"`{name}` must be a rectangular array of numbers: got {type(array).__name__} that NumPy cannot stack."
+        msg = f"`{name}` must be a rectangular array of numbers: got {type(array).__name__} of unequal rows. Pad or select rows of one length."
         raise TypeError(msg) from error
     if values.dtype.kind not in "fiub" or values.dtype.itemsize > 8:
         msg = f"`{name}` must hold real numbers: got an array of dtype {values.dtype}. Convert it with .astype(float)."

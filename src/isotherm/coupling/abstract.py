@@ -141,7 +141,8 @@ class AbstractCoupling(ABC):
         check_dense_fits(rows.shape[0], self.shape[1], self.dtype, self.device, "Conditional probabilities")
         probabilities = self.conditional_rows(rows)  # (n, M)
         if probabilities.isnan().any():
-            msg = f"Source {int(rows[probabilities.isnan().any(1)][0])} has no mass in this coupling, hence no conditional law."
+            empty = int(rows[probabilities.isnan().any(1)][0])
+            msg = f"A conditional law needs a source with mass: got source {empty} without any. Leave it out."
             raise ValueError(msg)
         return Conditional(
             table=probabilities.reshape(*index.shape, self.shape[1]),

@@ -208,7 +208,8 @@ def _simplex(problem: Problem) -> _Plan:
     ot = require("ot", extra="exact", why="solve linear programmes exactly")
     costs = _dense_costs(problem)
     i, j = problem.a.cpu().nonzero()[:, 0], problem.b.cpu().nonzero()[:, 0]
-    inner = costs[i][:, j].contiguous()
+    inner = costs[i][:, j]
+    inner = (inner - inner.min()).contiguous()  # POT calls problems whose costs are all negative infeasible
     weights = problem.a.cpu()[i].numpy(), problem.b.cpu()[j].numpy()
     plan, log = ot.emd(*weights, inner.numpy(), numItermax=10_000_000, log=True)
     if log["warning"] is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from isotherm._checks import check_choice, check_warm
+from isotherm._checks import check_choice, check_epsilon, check_warm
 from isotherm._status import ConvergenceWarning
 from isotherm.geometry import AbstractCost, AbstractGeometry, PointCloud, Relative
 from isotherm.problem import Problem
@@ -114,7 +114,7 @@ def solve(  # noqa: PLR0913 - the front door names everything a problem is made 
     if epsilon is None:
         epsilon = 0.0 if isinstance(chosen, Exact) else DEFAULT_EPSILON
     elif not isinstance(epsilon, Relative) and not isinstance(chosen, Exact):
-        check_warm(epsilon)
+        check_warm(check_epsilon(epsilon))
     geometry = as_geometry(x, y, cost)
     problem = Problem(geometry, a, b, epsilon=epsilon, rho_a=rho_a, rho_b=rho_b, reference=reference)
     solution = chosen.run(problem, init=init, callback=callback)
@@ -150,7 +150,7 @@ def as_geometry(
             raise TypeError(msg)
         return x
     if y is None:
-        msg = "`y` is missing: pass the targets, or a geometry such as CostMatrix(C) alone."
+        msg = "`y` must hold the targets: got one cloud alone. Pass both sides, or a geometry such as CostMatrix(C)."
         raise TypeError(msg)
     return PointCloud(x, y, "sqeuclidean" if cost is None else cost)
 

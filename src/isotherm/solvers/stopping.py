@@ -103,7 +103,7 @@ def iterate(
             outcome = Outcome.NON_FINITE
             break
         kept = iteration.potentials()
-        if history[-1].marginal_error <= rule.tolerance and steps >= next_claim:
+        if history[-1].marginal_error <= rule.tolerance and (steps >= next_claim or steps == rule.max_iterations):
             if _meets(rule, problem, *kept):
                 outcome = Outcome.CONVERGED
             next_claim = steps + max(1, steps // 4)  # a look at the result costs several passes
