@@ -153,7 +153,8 @@ class EntropicCoupling(AbstractCoupling):
         """A coupling whose balanced marginals are exact to rounding, within 2 x the L1 marginal error of this one.
 
         Returns:
-            A lazy coupling: this plan after one soft c-transform, with columns scaled down, plus a rank-one term.
+            A lazy coupling: this plan after one soft c-transform, with columns scaled down, plus a rank-one term. With
+            a reference coupling that term may put a little mass on pairs that the reference forbids.
 
         References:
             [Altschuler2017, algorithm 2]
