@@ -1,0 +1,115 @@
+"""The default solver explains its choice, and its choice is right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import isotherm.solvers.auto as auto_module
+from isotherm import Annealed, Auto, CostMatrix, Exact, Grid, LogSinkhorn, PointCloud, Problem, Scaling
+from isotherm.testing import as_problem, check_solution, random_problem
+
+COST = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+
+
+def matrix_problem(spread: float, *, dtype: torch.dtype = torch.float32, epsilon: float = 1.0, **given) -> Problem:
+    return Problem(CostMatrix((spread * COST).to(dtype)), epsilon=epsilon, **given)
+
+
+def test_auto_takes_scaling_where_it_is_safe():
+    choice = Auto().choose(matrix_problem(30.0))
+    assert isinstance(choice.solver, Scaling)
+    assert choice.reason == "range(C) / epsilon is small enough for exp(-C / epsilon) in torch.float32"
+
+
+def test_auto_leaves_scaling_where_it_could_underflow():
+    choice = Auto().choose(matrix_problem(45.0))
+    assert isinstance(choice.solver, LogSinkhorn)
+    assert choice.reason.startswith("range(C) / epsilon = 45 exceeds 39.3")
+    assert "torch.float32" in choice.reason
+    assert isinstance(Auto().choose(matrix_problem(45.0, dtype=torch.float64)).solver, Scaling)
+
+
+def test_auto_leaves_scaling_for_a_large_constant_when_unbalanced():
+    cost = CostMatrix(COST + 45.0)
+    assert isinstance(Auto().choose(Problem(cost, epsilon=1.0)).solver, Scaling)
+    assert isinstance(Auto().choose(Problem(cost, epsilon=1.0, rho_a=1.0)).solver, LogSinkhorn)
+
+
+def test_auto_anneals_when_cold():
+    choice = Auto().choose(matrix_problem(1.0, epsilon=1e-3))
+    assert isinstance(choice.solver, Annealed)
+    assert isinstance(choice.solver.solver, LogSinkhorn)
+    assert "epsilon is below 2% of the mean cost" in choice.reason
+
+
+def test_auto_takes_the_log_domain_for_grids():
+    axis = torch.arange(4.0)
+    choice = Auto().choose(Problem(Grid((axis, axis)), epsilon=5.0))
+    assert isinstance(choice.solver, LogSinkhorn)
+    assert "axis by axis" in choice.reason
+
+
+def test_auto_takes_the_log_domain_for_a_general_reference():
+    choice = Auto().choose(matrix_problem(1.0, reference=torch.ones(2, 2)))
+    assert isinstance(choice.solver, LogSinkhorn)
+    assert "reference" in choice.reason
+
+
+def test_auto_does_not_store_large_kernels(monkeypatch):
+    monkeypatch.setattr(auto_module, "SCALING_ENTRIES", 3)
+    choice = Auto().choose(matrix_problem(1.0))
+    assert isinstance(choice.solver, LogSinkhorn)
+    assert choice.reason == "2 x 2 costs are recomputed rather than stored"
+
+
+def test_auto_solves_zero_temperature_exactly():
+    problem = matrix_problem(1.0, epsilon=0.0)
+    assert Auto().choose(problem) == (Exact(), "epsilon is zero")
+    assert float(Auto().run(problem).value) == 0.0
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 0.02, 1.0])
+def test_auto_says_what_it_chose_and_why(epsilon):
+    problem = matrix_problem(1.0, epsilon=epsilon)
+    solver, reason = Auto().choose(problem)
+    solution = Auto().run(problem)
+    inner = solver.solver if isinstance(solver, Annealed) else solver
+    assert solution.method.startswith(f"Auto chose {type(inner).__name__}")
+    assert solution.method.endswith(f": {reason}")
+
+
+def test_auto_hands_its_settings_on():
+    auto = Auto(tolerance=1e-3, relative_gap=0.1, max_iterations=7, check_every=2)
+    for spread, epsilon in ((1.0, 1.0), (50.0, 1.0), (1.0, 1e-3)):
+        solver = auto.choose(matrix_problem(spread, epsilon=epsilon)).solver
+        inner = solver.solver if isinstance(solver, Annealed) else solver
+        assert (inner.tolerance, inner.relative_gap, inner.max_iterations, inner.check_every) == (1e-3, 0.1, 7, 2)
+    assert auto.with_tolerance(1e-6).tolerance == 1e-6
+
+
+def test_auto_does_not_heat_a_warm_start():
+    problem = as_problem(random_problem(8, 8, 2, generator=0))
+    problem = problem.at(0.005 * float(problem.geometry.block(slice(None)).mean()))
+    assert isinstance(Auto().choose(problem).solver, Annealed)
+    first = Auto(max_iterations=50_000).run(problem)
+    assert first.status.is_converged
+    again = Auto(tolerance=2e-4).run(problem, init=first)
+    assert again.iterations <= 2
+    check_solution(again, tolerance=2e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_auto_with_default_settings_converges_on_ordinary_clouds(dtype, share):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(60, 3, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
+    solution = Auto().run(Problem(PointCloud(x, y + 1), epsilon=share * 8.0))
+    assert solution.status.is_converged
+    check_solution(solution)
+
+
+@pytest.mark.parametrize("field", ["tolerance", "relative_gap", "max_iterations", "check_every"])
+def test_auto_refuses_settings_that_are_not_positive(field):
+    with pytest.raises(ValueError, match=f"`{field}` must be"):
+        Auto(**{field: 0})
