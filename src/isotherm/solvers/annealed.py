@@ -47,7 +47,7 @@ class Annealed(AbstractSolver):
     """
 
     solver: AbstractSinkhorn = field(default_factory=LogSinkhorn)
-    ratio: float = 0.7
+    ratio: float = 0.8
     steps: int = 1
     first: float | None = None
 
