@@ -36,7 +36,7 @@ def number(value: float, digits: int = 3) -> str:
         return "0"
     value = float(f"{value:.{digits - 1}e}")  # rounding may carry into the next power of ten
     shift = _shift((value,))
-    scaled = value / 10.0**shift
+    scaled = value / 10.0 ** (shift // 2) / 10.0 ** (shift - shift // 2)  # in two steps: 10^-324 is zero
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))) + shift)
     text = f"{scaled:.{decimals}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text

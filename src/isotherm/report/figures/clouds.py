@@ -50,7 +50,9 @@ def cloud_figure(solution: Solution) -> Figure:
     is_line = x.shape[1] == 1
     if is_line:
         x, y = (np.column_stack([points, np.full(len(points), height)]) for points, height in ((x, 1.0), (y, 0.0)))
-    figure = new_figure(WIDTH, 0.45 * WIDTH if is_line else 0.72 * WIDTH)
+    extent = np.ptp(np.concatenate([x, y]), axis=0)  # (2,)
+    slope = 0.0 if is_line or extent[0] == 0 else float(extent[1] / extent[0])
+    figure = new_figure(WIDTH, WIDTH * min(0.72, max(0.45, 0.7 * slope + 0.15)))  # no empty bands beside wide clouds
     axes = figure.add_subplot()
     _draw_lines(axes, solution, x, y)
     n, m = geometry.shape

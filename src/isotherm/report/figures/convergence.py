@@ -32,15 +32,15 @@ MOST_LEGEND = 12
 
 
 @styled
-def convergence_figure(solutions: Sequence[Solution], *, tolerance: float | None = None) -> Figure:
+def convergence_figure(solutions: Sequence[Solution]) -> Figure:
     """L1 marginal error against iterations, one curve per temperature.
 
     Where a solve was annealed, each earlier temperature is a dot on the thin part of its curve, and a bar marks where
-    the temperature that was asked for begins. A cross ends the curve of a solve that did not converge.
+    the temperature that was asked for begins. A cross ends the curve of a solve that did not converge. A line marks
+    each tolerance that was asked for.
 
     Args:
         solutions: Any number of solutions, in any order; exact ones have no iterations and are left out.
-        tolerance: The marginal error asked for, per unit of mass, to be drawn as a line; a solution does not know it.
 
     Returns:
         A matplotlib figure.
@@ -72,22 +72,28 @@ def convergence_figure(solutions: Sequence[Solution], *, tolerance: float | None
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("iteration (update of both potentials)")
     axes.set_ylabel("L1 marginal error, per unit of mass")
-    if tolerance is not None:
-        axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.3 * tolerance))
-        axes.axhline(tolerance, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
-        axes.annotate(
-            f"tolerance {number(tolerance)}",
-            (1.0, tolerance),
-            xycoords=("axes fraction", "data"),
-            xytext=(-3, -4),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color=MUTED,
-            fontsize=9,
-        )
+    for tolerance in sorted({solution.tolerance for solution in iterated if solution.tolerance is not None}):
+        _mark_tolerance(axes, tolerance)
     _add_legend(axes, iterated)
     return figure
+
+
+def _mark_tolerance(axes: Axes, tolerance: float) -> None:
+    """A line at the marginal error that was asked for, within the axes."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom=min(bottom, 0.3 * tolerance), top=max(top, 3.0 * tolerance))
+    axes.axhline(tolerance, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+    axes.annotate(
+        f"tolerance {number(tolerance)}",
+        (1.0, tolerance),
+        xycoords=("axes fraction", "data"),
+        xytext=(-3, -4),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        color=MUTED,
+        fontsize=9,
+    )
 
 
 def _draw_history(axes: Axes, solution: Solution, colour: str) -> None:
