@@ -35,8 +35,9 @@ def whole_number(text: str | int) -> int:
         raise typer.BadParameter(msg) from error
 
 
-Source = Annotated[Path, typer.Argument(metavar="SOURCE", help=f"Points to move from: {FORMATS}.")]
-Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Points to move to, in the same space.")]
+# readable=False leaves that check to read.py, whose message says what to do.
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", readable=False, help=f"Points to move from: {FORMATS}.")]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", readable=False, help="Points to move to, in the same space.")]
 
 Epsilon = Annotated[
     float | None,
