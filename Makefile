@@ -18,6 +18,9 @@ PIP_ARGS    ?=
 PYTEST_ARGS ?=
 JOBS        ?= 2
 
+# Threads that wait by spinning fight for the cores as soon as anything else runs on the machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 PINS := pyproject.toml constraints.txt
