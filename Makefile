@@ -24,11 +24,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 PINS := pyproject.toml constraints.txt
-# $(call install,ENVIRONMENT,WHAT,ALSO): hatchling comes first and from the pins, so that building the package
-# resolves nothing on its own.
+# $(call install,ENVIRONMENT,WHAT,ALSO): what builds the package comes first and from the pins, so that building it
+# resolves nothing on its own. The compiled kernels take about a minute.
 define install
 	@echo "Installing $(2) into $(1), from the pins in constraints.txt (torch is large: a minute or more) ..."
-	$(1)/bin/python $(PIP_INSTALL) $(PIP_ARGS) hatchling editables $(3)
+	$(1)/bin/python $(PIP_INSTALL) $(PIP_ARGS) scikit-build-core nanobind cmake ninja $(3)
 	$(1)/bin/python $(PIP_INSTALL) $(PIP_ARGS) --no-build-isolation -e '.$(patsubst isotherm%,%,$(2))'
 endef
 

@@ -77,7 +77,11 @@ class AbstractGeometry(ABC):
         """Costs of some sources to all targets, shape (n, M)."""
 
     @abstractmethod
-    def softmin(self, h: Tensor, *, epsilon: float) -> Tensor:
+    def formula(self) -> kernels.Formula | None:
+        """What the costs are, for kernels that compute them by themselves; None where they have no such kernel."""
+
+    @abstractmethod
+    def softmin(self, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
         """-epsilon log sum_j exp((h_j - C_ij) / epsilon), shape (N,); see `isotherm.kernels.softmin`."""
 
     @abstractmethod
@@ -116,9 +120,9 @@ class AbstractGeometry(ABC):
 class AbstractPairwise(AbstractGeometry):
     """A geometry whose reductions stream over blocks of rows of the cost."""
 
-    def softmin(self, h: Tensor, *, epsilon: float) -> Tensor:
+    def softmin(self, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
         """See `isotherm.kernels.softmin`."""
-        return kernels.softmin(self, h, epsilon=epsilon)
+        return kernels.softmin(self, h, epsilon=epsilon, guess=guess)
 
     def hard_min(self, h: Tensor) -> Tensor:
         """See `isotherm.kernels.hard_min`."""

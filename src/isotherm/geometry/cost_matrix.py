@@ -98,6 +98,10 @@ class CostMatrix(AbstractPairwise):
         """Rows of the matrix, shape (n, M)."""
         return self.matrix[rows]
 
+    def formula(self) -> kernels.Formula:
+        """The stored matrix."""
+        return kernels.Formula("stored", self.matrix)
+
     def plan_cost(self, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
         """See `isotherm.kernels.plan_cost`."""
         return kernels.plan_cost(self, p, q, epsilon=epsilon)

@@ -131,7 +131,7 @@ class Cosine(AbstractCost):
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """All costs, shape (n, m), no unit."""
-        return 1.0 - _directions(x) @ _directions(y).T
+        return 1.0 - directions(x) @ directions(y).T
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def _safe_power(base: Tensor, exponent: float) -> Tensor:
     return torch.where(positive, torch.where(positive, base, 1.0).pow(exponent), 0.0)
 
 
-def _directions(points: Tensor) -> Tensor:
+def directions(points: Tensor) -> Tensor:
     """Points scaled to unit length, by their largest coordinate first so that no square overflows; zero stays zero."""
     largest = points.detach().abs().amax(dim=1, keepdim=True)
     points = points / torch.where(largest > 0, largest, 1.0)

@@ -170,8 +170,12 @@ class Grid(AbstractGeometry):
             total = (total[:, :, None] + costs[index][:, None, :]).flatten(1)  # (n, m_1 ... m_d)
         return total
 
-    def softmin(self, h: Tensor, *, epsilon: float) -> Tensor:
-        """-epsilon log sum_j exp((h_j - C_ij) / epsilon), one axis after the other, shape (N,)."""
+    def formula(self) -> None:
+        """None: passes over a grid go axis by axis, which no kernel over pairs can match."""
+
+    def softmin(self, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
+        """-epsilon log sum_j exp((h_j - C_ij) / epsilon), one axis after the other, shape (N,); `guess` is not needed."""
+        del guess
         return -epsilon * self._log_sweep(h / epsilon, [costs / -epsilon for costs in self._axis_costs])
 
     def hard_min(self, h: Tensor) -> Tensor:

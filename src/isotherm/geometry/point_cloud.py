@@ -17,10 +17,13 @@ from isotherm.geometry.cost_matrix import CACHED_ENTRIES, stored_costs
 from isotherm.geometry.costs import (
     AbstractCost,
     CallableCost,
+    Cosine,
+    Euclidean,
     HalfSquaredEuclidean,
     NegativeDot,
     SquaredEuclidean,
     as_cost,
+    directions,
 )
 
 
@@ -161,6 +164,26 @@ class PointCloud(AbstractPairwise):
         """Costs of some sources to all targets, shape (n, M)."""
         x, y = self._centred
         return self.cost.pairwise(x[rows], y)
+
+    def formula(self) -> kernels.Formula | None:
+        """The cost on centred points (directions, for the cosine); None for powers of the distance and functions."""
+        return self._formula
+
+    @cached_property
+    def _formula(self) -> kernels.Formula | None:
+        x, y = self._centred
+        match self.cost:
+            case SquaredEuclidean():
+                return kernels.Formula("sqeuclidean", x, y)
+            case HalfSquaredEuclidean():
+                return kernels.Formula("sqeuclidean", x, y, scale=0.5)
+            case Euclidean():
+                return kernels.Formula("euclidean", x, y)
+            case NegativeDot():
+                return kernels.Formula("dot", x, y, scale=-1.0)
+            case Cosine():
+                return kernels.Formula("dot", directions(x), directions(y), scale=-1.0, offset=1.0)
+        return None
 
     def extend(self, x_new: Tensor) -> PointCloud:
         """The costs from new sources, shape (K, D), to the same targets."""

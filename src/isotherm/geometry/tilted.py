@@ -87,6 +87,9 @@ class Tilted(AbstractPairwise):
         """Tilted costs of some sources to all targets, shape (n, M); +inf where the reference is zero."""
         return self.base.block(rows) - self.epsilon * self.log_ratio[rows]
 
+    def formula(self) -> None:
+        """None: the reference coupling is a matrix beside the ground cost; `for_iteration` stores their sum."""
+
     def plan_cost(self, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
         """Ground cost paid under the tilted plan, shape (N,)."""
         return kernels.plan_cost(self, p, q, epsilon=epsilon, paid=self.base)

@@ -1,11 +1,14 @@
 """Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
 
 Read in this order: `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`, `product_sum`; each folder
-holds one reduction and its `reference`, the definition in plain torch.
+holds one reduction: its `reference`, the definition in plain torch, and `cpu`, fused. `dispatch` chooses between them;
+`compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp, pass.h, then one reduction).
 """
 
 from .conditional import conditional_block as conditional_block
 from .conditional import conditional_mean as conditional_mean
+from .dispatch import backends as backends
+from .dispatch import use as use
 from .hard_min import hard_min as hard_min
 from .plan_apply import plan_apply as plan_apply
 from .plan_apply import plan_block as plan_block
@@ -15,11 +18,14 @@ from .softmin import log_sum_exp as log_sum_exp
 from .softmin import softmin as softmin
 from .source import BLOCK_ENTRIES as BLOCK_ENTRIES
 from .source import CostSource as CostSource
+from .source import Formula as Formula
 from .source import row_blocks as row_blocks
 
 __all__ = [
     "BLOCK_ENTRIES",
     "CostSource",
+    "Formula",
+    "backends",
     "conditional_block",
     "conditional_mean",
     "hard_min",
@@ -30,4 +36,5 @@ __all__ = [
     "product_sum",
     "row_blocks",
     "softmin",
+    "use",
 ]

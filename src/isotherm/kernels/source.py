@@ -1,8 +1,9 @@
-"""Where a kernel gets its costs from: anything that can produce a block of rows."""
+"""Where a kernel gets its costs from: a formula it may compute by itself, or else blocks of rows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,35 @@ class Shaped(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """Costs that a fused kernel computes itself, C_ij = scale * base_ij + offset.
+
+    Attributes:
+        kind: Which base: |x_i - y_j|^2, |x_i - y_j|, x_i . y_j, or the entry x_ij of a stored matrix.
+        x: Sources, shape (N, D), centred where the cost allows it; the matrix, shape (N, M), where it is stored.
+        y: Targets, shape (M, D); None where the matrix is stored.
+        scale: Factor, any sign.
+        offset: What is added to every cost.
+    """
+
+    kind: Literal["sqeuclidean", "euclidean", "dot", "stored"]
+    x: Tensor
+    y: Tensor | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What the costs are made of."""
+        return (self.x,) if self.y is None else (self.x, self.y)
+
+
 class CostSource(Shaped, Protocol):
-    """Costs C_ij between N sources and M targets, produced a block of rows at a time."""
+    """Costs C_ij between N sources and M targets, produced a block of rows at a time.
+
+    A source that also has a method `formula() -> Formula | None` can be reduced by fused kernels.
+    """
 
     @property
     def dtype(self) -> torch.dtype:
@@ -38,6 +66,12 @@ class CostSource(Shaped, Protocol):
     def block(self, rows: slice | Tensor) -> Tensor:
         """Costs of some sources to all targets, shape (n, M); may be a view, never written to."""
         ...
+
+
+def formula_of(source: CostSource) -> Formula | None:
+    """What the costs are, where the source has a method `formula` that says so; None sends reductions through `block`."""
+    method = getattr(source, "formula", None)
+    return None if method is None else method()
 
 
 def row_blocks(source: Shaped) -> Iterator[slice]:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def why_not(*_: object) -> list[str]:
+    """Nothing speaks against plain torch."""
+    return []
+
+
 def conditional_block(costs: CostSource, h: Tensor, rows: slice | Tensor, *, epsilon: float) -> Tensor:
     """Conditional law of the target given some sources, P(j | i), shape (n, M).
 
@@ -36,19 +41,7 @@ def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: f
 
         T_ik = sum_j P(j | i) V_jk
 
-    Time O(N M (D + K)); memory O((N + M) K) beside one block of rows.
-
-    Args:
-        costs: Supplies C_ij, shape (N, M), units of cost.
-        h: Weighted potential of the targets, g + epsilon log b, shape (M,); -inf marks no mass.
-        values: V, shape (M, K).
-        epsilon: Temperature > 0, units of cost.
-
-    Returns:
-        T, shape (N, K).
-
-    References:
-        [PooladianNilesWeed2021, eq. 4]
+    Definition and arguments: `isotherm.kernels.conditional_mean`.
     """
     out = torch.empty(costs.shape[0], values.shape[1], dtype=values.dtype, device=values.device)
     for rows in row_blocks(costs):

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def why_not(*_: object) -> list[str]:
+    """Nothing speaks against plain torch."""
+    return []
+
+
 def plan_block(costs: CostSource, p: Tensor, q: Tensor, rows: slice | Tensor, *, epsilon: float) -> Tensor:
     """Rows of the plan, P_ij = exp((p_i + q_j - C_ij) / epsilon), shape (n, M).
 
@@ -34,17 +39,7 @@ def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsil
 
         (P V)_ik = sum_j exp((p_i + q_j - C_ij) / epsilon) V_jk
 
-    Time O(N M (D + K)); memory O((N + M) K) beside one block of rows.
-
-    Args:
-        costs: Supplies C_ij, shape (N, M), units of cost.
-        p: Weighted potential of the sources, f + epsilon log a, shape (N,); -inf marks no mass.
-        q: Weighted potential of the targets, g + epsilon log b, shape (M,); -inf marks no mass.
-        values: V, shape (M, K).
-        epsilon: Temperature > 0, units of cost.
-
-    Returns:
-        P V, shape (N, K).
+    Definition and arguments: `isotherm.kernels.plan_apply`.
     """
     kept = values * (q > -torch.inf)[:, None]  # (M, K)
     out = torch.empty(costs.shape[0], values.shape[1], dtype=values.dtype, device=values.device)
@@ -54,18 +49,7 @@ def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsil
 
 
 def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float, paid: CostSource | None = None) -> Tensor:
-    """Cost paid by each source under the entropic plan, sum_j P_ij C_ij.
-
-    Args:
-        costs: Costs that define the plan, shape (N, M).
-        p: Weighted potential of the sources, shape (N,).
-        q: Weighted potential of the targets, shape (M,).
-        epsilon: Temperature > 0, units of cost.
-        paid: Costs to charge when they differ from those that define the plan.
-
-    Returns:
-        Shape (N,); the sum over i is <C, P>.
-    """
+    """Cost paid by each source under the entropic plan, sum_j P_ij C_ij; see `isotherm.kernels.plan_cost`."""
     paid = costs if paid is None else paid
     kept = (q > -torch.inf).to(p.dtype)  # (M,)
     out = torch.empty(costs.shape[0], dtype=p.dtype, device=p.device)

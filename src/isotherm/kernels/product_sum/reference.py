@@ -12,21 +12,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def why_not(*_: object) -> list[str]:
+    """Nothing speaks against plain torch."""
+    return []
+
+
 def product_sum(costs: CostSource, a: Tensor, b: Tensor, *, centre: Tensor | None = None) -> Tensor:
     """Cost, or its squared deviation from a centre, summed under a ⊗ b.
 
         sum_ij a_i t(C_ij) b_j,    t(C) = C  or  (C - centre)^2
 
-    Time O(N M D); memory O(N + M) beside one block of rows.
-
-    Args:
-        costs: Supplies C_ij, shape (N, M), units of cost; +inf counts only where both sides have mass.
-        a: Weights of the sources, shape (N,).
-        b: Weights of the targets, shape (M,).
-        centre: Scalar to take the squared deviation from.
-
-    Returns:
-        A scalar.
+    Definition and arguments: `isotherm.kernels.product_sum`.
     """
     total = torch.zeros((), dtype=a.dtype, device=a.device)
     for rows in row_blocks(costs):

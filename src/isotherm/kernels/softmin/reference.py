@@ -12,25 +12,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def softmin(costs: CostSource, h: Tensor, *, epsilon: float) -> Tensor:
+def why_not(*_: object) -> list[str]:
+    """Nothing speaks against plain torch."""
+    return []
+
+
+def softmin(costs: CostSource, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
     """Smoothed minimum of cost minus potential over the targets.
 
         f_i = -epsilon * log sum_j exp((h_j - C_ij) / epsilon)
 
-    The only reduction a Sinkhorn step needs. Time O(N M D); memory O(N + M) beside one block of rows.
-
-    Args:
-        costs: Supplies C_ij, shape (N, M), in units of cost; +inf forbids a pair.
-        h: Weighted potential of the targets, g_j + epsilon log b_j, shape (M,), units of cost. -inf marks a
-            point without mass; it is ignored.
-        epsilon: Temperature > 0, units of cost.
-
-    Returns:
-        Potential of shape (N,), units of cost; +inf where every term vanishes.
-
-    References:
-        [Feydy2020, eq. 3.186]
+    Definition and arguments: `isotherm.kernels.softmin`.
     """
+    del guess  # the maximum of each row is found anyway
     out = torch.empty(costs.shape[0], dtype=h.dtype, device=h.device)
     for rows in row_blocks(costs):
         scores = (h - costs.block(rows)).div_(epsilon)  # (n, M)

@@ -1,0 +1,22 @@
+// All kernels for one instruction set. Compiled several times; the build defines ISA, the namespace they go to.
+#include "plan.h"
+#include "softmin.h"
+#include "step.h"
+
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+
+namespace isotherm {
+namespace ISA {
+
+extern const Table table = {
+    TEXT(ISA),
+    BYTES,
+    {softmin<float>, hard_min<float>, plan_apply<float>, plan_cost<float>, plan_grad<float>, product_sum<float>,
+     sinkhorn_step<float>},
+    {softmin<double>, hard_min<double>, plan_apply<double>, plan_cost<double>, plan_grad<double>, product_sum<double>,
+     sinkhorn_step<double>},
+};
+
+}  // namespace ISA
+}  // namespace isotherm

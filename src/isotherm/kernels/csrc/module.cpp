@@ -1,0 +1,280 @@
+// Python bindings: checks what arrives, lets go of the interpreter lock, calls the chosen instruction set.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "table.h"
+
+namespace nb = nanobind;
+using namespace isotherm;
+
+namespace {
+
+typedef nb::ndarray<nb::ro> Input;
+typedef nb::ndarray<> Output;
+
+// ------------------------------------------------------------------------------------- instruction sets
+
+std::vector<const Table*> supported() {
+  std::vector<const Table*> found;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#if defined(ISOTHERM_HAS_X86_SETS)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw"))
+    found.push_back(&avx512::table);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::table);
+#endif
+#endif
+  found.push_back(&baseline::table);
+  return found;
+}
+
+std::atomic<const Table*> active{nullptr};
+
+const Table& table() { return *active.load(std::memory_order_relaxed); }
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const Table* t : supported()) names.emplace_back(t->name);
+  return names;
+}
+
+void choose(const std::string& name) {
+  std::string known;
+  for (const Table* t : supported()) {
+    if (name == t->name) {
+      active = t;
+      return;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(t->name);
+  }
+  throw nb::value_error(("The instruction set must be one this processor has (" + known + "): got '" + name +
+                         "'. Leave it out to get the fastest.").c_str());
+}
+
+// ---------------------------------------------------------------------------------------------- checks
+
+[[noreturn]] void reject_value(const std::string& message) { throw nb::value_error(message.c_str()); }
+[[noreturn]] void reject_type(const std::string& message) { throw nb::type_error(message.c_str()); }
+
+template <class Array>
+std::string shape_of(const Array& array) {
+  std::string text = "(";
+  for (size_t k = 0; k < array.ndim(); ++k) text += (k ? ", " : "") + std::to_string(array.shape(k));
+  return text + (array.ndim() == 1 ? ",)" : ")");
+}
+
+template <class Array>
+bool is_double(const Array& array, const char* name) {
+  if (array.device_type() != nb::device::cpu::value)
+    reject_value(std::string("`") + name + "` must be in the CPU's memory: got device type " +
+                 std::to_string(array.device_type()) + ". Move it with .cpu().");
+  if (array.dtype() == nb::dtype<float>()) return false;
+  if (array.dtype() == nb::dtype<double>()) return true;
+  reject_type(std::string("`") + name + "` must be float32 or float64: got DLPack type code " +
+              std::to_string(array.dtype().code) + " with " + std::to_string(array.dtype().bits) +
+              " bits. Convert it with .float() or .double().");
+}
+
+// Shape, dtype and layout in one; -1 in `shape` leaves a length open.
+template <class Array>
+void check(const Array& array, const char* name, bool wants_double, std::vector<int64_t> shape) {
+  if (is_double(array, name) != wants_double)
+    reject_type(std::string("`") + name + "` must have the dtype of the costs, " +
+                (wants_double ? "float64" : "float32") + ": got the other one. Convert it.");
+  bool fits = array.ndim() == shape.size();
+  std::string wanted = "(";
+  for (size_t k = 0; k < shape.size(); ++k) {
+    fits = fits && (shape[k] < 0 || int64_t(array.shape(k)) == shape[k]);
+    wanted += (k ? ", " : "") + (shape[k] < 0 ? std::string("any") : std::to_string(shape[k]));
+  }
+  if (!fits)
+    reject_value(std::string("`") + name + "` must have shape " + wanted + (shape.size() == 1 ? ",)" : ")") + ": got " +
+                 shape_of(array) + ". Check the order of sources and targets.");
+  int64_t step = 1;
+  for (size_t k = array.ndim(); k-- > 0; step *= int64_t(array.shape(k)))
+    if (array.shape(k) > 1 && array.stride(k) != step && array.size() > 0)
+      reject_value(std::string("`") + name + "` must be contiguous: got other strides. Call .contiguous().");
+}
+
+void check_temperature(double epsilon) {
+  if (!(epsilon > 0.0) || std::isinf(epsilon))
+    reject_value("`epsilon` must be positive and finite: got " + std::to_string(epsilon) + ".");
+}
+
+// Costs as the kernels see them, keeping the arrays alive.
+struct BoundCosts {
+  Costs costs{};
+  bool is_double_;
+  Input x;
+  std::optional<Input> y;
+
+  BoundCosts(const std::string& kind, Input x_, std::optional<Input> y_, double scale, double offset)
+      : is_double_(is_double(x_, "x")), x(x_), y(y_) {
+    if (kind == "sqeuclidean") costs.kind = Kind::SquaredEuclidean;
+    else if (kind == "euclidean") costs.kind = Kind::Euclidean;
+    else if (kind == "dot") costs.kind = Kind::Dot;
+    else if (kind == "stored") costs.kind = Kind::Stored;
+    else reject_value("`kind` must be sqeuclidean, euclidean, dot or stored: got '" + kind + "'.");
+    if (!std::isfinite(scale) || !std::isfinite(offset)) reject_value("`scale` and `offset` must be finite.");
+    if (x.ndim() != 2) reject_value("`x` must have two dimensions: got shape " + shape_of(x) + ".");
+    costs.x = x.data();
+    costs.n = int64_t(x.shape(0));
+    costs.scale = scale;
+    costs.offset = offset;
+    if (costs.kind == Kind::Stored) {
+      if (y) reject_value("A stored matrix stands alone: got `y` as well.");
+      costs.m = int64_t(x.shape(1));
+      costs.row_stride = x.stride(0);
+      costs.column_stride = x.stride(1);
+      return;
+    }
+    if (!y) reject_value("`y` is missing: points need points to be compared with.");
+    costs.d = int64_t(x.shape(1));
+    check(x, "x", is_double_, {-1, -1});
+    check(*y, "y", is_double_, {-1, costs.d});
+    if (costs.d < 1) reject_value("Points must have at least one coordinate: got shape " + shape_of(x) + ".");
+    costs.m = int64_t(y->shape(0));
+    costs.y = y->data();
+  }
+
+  int64_t n() const { return costs.n; }
+  int64_t m() const { return costs.m; }
+
+  template <class Array>
+  void expect(const Array& array, const char* name, std::vector<int64_t> shape) const {
+    check(array, name, is_double_, std::move(shape));
+  }
+};
+
+template <class T>
+const T* data(const Input& array) { return static_cast<const T*>(array.data()); }
+template <class T>
+const T* data(const std::optional<Input>& array) { return array ? data<T>(*array) : nullptr; }
+template <class T>
+T* data(const Output& array) { return static_cast<T*>(array.data()); }
+
+// Runs F with the kernels of the costs' dtype, outside the interpreter lock.
+template <class F>
+void with_kernels(const BoundCosts& bound, F f) {
+  const Table& chosen = table();
+  const nb::gil_scoped_release unlocked;
+  if (bound.is_double_) f(chosen.f64, double());
+  else f(chosen.f32, float());
+}
+
+// -------------------------------------------------------------------------------------------- functions
+
+void softmin(const BoundCosts& c, Input h, std::optional<Input> guess, double epsilon, Output out, int threads) {
+  c.expect(h, "h", {c.m()});
+  if (guess) c.expect(*guess, "guess", {c.n()});
+  c.expect(out, "out", {c.n()});
+  check_temperature(epsilon);
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    k.softmin(c.costs, data<T>(h), data<T>(guess), epsilon, data<T>(out), threads);
+  });
+}
+
+void hard_min(const BoundCosts& c, Input h, Output out, int threads) {
+  c.expect(h, "h", {c.m()});
+  c.expect(out, "out", {c.n()});
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    k.hard_min(c.costs, data<T>(h), data<T>(out), threads);
+  });
+}
+
+Plan plan_of(const BoundCosts& c, const Input& p, const Input& q, double epsilon) {
+  c.expect(p, "p", {c.n()});
+  c.expect(q, "q", {c.m()});
+  check_temperature(epsilon);
+  return {p.data(), q.data(), epsilon};
+}
+
+void plan_apply(const BoundCosts& c, Input p, Input q, Input values, double epsilon, Output out, int threads) {
+  const Plan plan = plan_of(c, p, q, epsilon);
+  c.expect(values, "values", {c.m(), -1});
+  c.expect(out, "out", {c.n(), int64_t(values.shape(1))});
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    k.plan_apply(c.costs, plan, data<T>(values), int64_t(values.shape(1)), data<T>(out), threads);
+  });
+}
+
+void plan_cost(const BoundCosts& c, Input p, Input q, double epsilon, Output out, int threads) {
+  const Plan plan = plan_of(c, p, q, epsilon);
+  c.expect(out, "out", {c.n()});
+  with_kernels(c, [&](const auto& k, auto t) { k.plan_cost(c.costs, plan, data<decltype(t)>(out), threads); });
+}
+
+void plan_grad(const BoundCosts& c, Input p, Input q, double epsilon, Output out, int threads) {
+  if (c.costs.kind == Kind::Stored) reject_value("A stored matrix has no points to differentiate by.");
+  const Plan plan = plan_of(c, p, q, epsilon);
+  c.expect(out, "out", {c.n(), c.costs.d});
+  with_kernels(c, [&](const auto& k, auto t) { k.plan_grad(c.costs, plan, data<decltype(t)>(out), threads); });
+}
+
+double product_sum(const BoundCosts& c, Input a, Input b, std::optional<double> centre, int threads) {
+  c.expect(a, "a", {c.n()});
+  c.expect(b, "b", {c.m()});
+  double sum = 0.0;
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    k.product_sum(c.costs, data<T>(a), data<T>(b), centre ? &*centre : nullptr, &sum, threads);
+  });
+  return sum;
+}
+
+void sinkhorn_step(const BoundCosts& c, Input q, Input f, Input guess, Input log_a, double epsilon, double damping,
+                   double relaxation, Output f_raw, Output f_next, Output g_raw, int threads) {
+  c.expect(q, "q", {c.m()});
+  c.expect(f, "f", {c.n()});
+  c.expect(guess, "guess", {c.n()});
+  c.expect(log_a, "log_a", {c.n()});
+  c.expect(f_raw, "f_raw", {c.n()});
+  c.expect(f_next, "f_next", {c.n()});
+  c.expect(g_raw, "g_raw", {c.m()});
+  check_temperature(epsilon);
+  const Step step{q.data(), f.data(), guess.data(), log_a.data(), epsilon, damping, relaxation,
+                  f_raw.data(), f_next.data(), g_raw.data()};
+  with_kernels(c, [&](const auto& k, auto) { k.sinkhorn_step(c.costs, step, threads); });
+}
+
+}  // namespace
+
+NB_MODULE(_cpu, m) {
+  m.doc() = "Fused reductions over all pairs, compiled for several instruction sets. Called by isotherm.kernels.";
+  active = supported().front();
+  m.def("instruction_sets", &instruction_sets, "Instruction sets this processor has, fastest first.");
+  m.def("instruction_set", [] { return std::string(table().name); }, "The one in use.");
+  m.def("choose_instruction_set", &choose, nb::arg("name"), "Use another one; for tests and timings.");
+  m.def("thread_source", [] { return std::string(thread_source()); }, "Whose threads run the kernels.");
+
+  nb::class_<BoundCosts>(m, "Costs", "Costs as the kernels see them: scale * base + offset.")
+      .def(nb::init<const std::string&, Input, std::optional<Input>, double, double>(), nb::arg("kind"), nb::arg("x"),
+           nb::arg("y").none(), nb::arg("scale"), nb::arg("offset"));
+  m.def("softmin", &softmin, nb::arg("costs"), nb::arg("h"), nb::arg("guess").none(), nb::arg("epsilon"),
+        nb::arg("out"), nb::arg("threads"));
+  m.def("hard_min", &hard_min, nb::arg("costs"), nb::arg("h"), nb::arg("out"), nb::arg("threads"));
+  m.def("plan_apply", &plan_apply, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("values"), nb::arg("epsilon"),
+        nb::arg("out"), nb::arg("threads"));
+  m.def("plan_cost", &plan_cost, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("epsilon"), nb::arg("out"),
+        nb::arg("threads"));
+  m.def("plan_grad", &plan_grad, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("epsilon"), nb::arg("out"),
+        nb::arg("threads"));
+  m.def("product_sum", &product_sum, nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("centre").none(),
+        nb::arg("threads"));
+  m.def("sinkhorn_step", &sinkhorn_step, nb::arg("costs"), nb::arg("q"), nb::arg("f"), nb::arg("guess"),
+        nb::arg("log_a"), nb::arg("epsilon"), nb::arg("damping"), nb::arg("relaxation"), nb::arg("f_raw"),
+        nb::arg("f_next"), nb::arg("g_raw"), nb::arg("threads"));
+}

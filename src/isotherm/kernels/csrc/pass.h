@@ -1,0 +1,269 @@
+// One pass over all pairs: a tile of rows at a time, its base costs a block of columns at a time, in first-level cache.
+//
+// Base costs (|x - y|^2, |x - y|, x . y, or a stored entry) are written to a small buffer; each reduction then reads
+// them from there. Stores and loads run beside the arithmetic, and costs and reductions stay separate pieces of code.
+#pragma once
+
+#include <math.h>
+
+#include "simd.h"
+#include "table.h"
+
+namespace isotherm {
+namespace ISA {
+namespace {
+
+template <class T>
+constexpr int64_t BLOCK = 2048 / int64_t(sizeof(T));  // columns of a block: 16 KB for a tile of 8 rows
+constexpr int64_t SUPER = 8;            // blocks whose packed points are used by all tiles of a chunk in turn
+constexpr int64_t MAX_CHUNK = 256;      // rows that a thread takes at a time, at most
+constexpr int MAX_DIFFERENCES = 8;      // dimensions up to which squared distances come from differences
+constexpr double LOG2E = 1.4426950408889634074;
+
+struct Scratch {
+  void* memory;
+  explicit Scratch(int64_t bytes) : memory(acquire(bytes)) {}
+  ~Scratch() { release(memory); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  template <class T>
+  T* as() const { return static_cast<T*>(memory); }
+};
+
+template <class T>
+using Form = void (*)(const T* x, const T* y, int64_t d, int64_t vectors, T* out);
+
+// Tile of rows x, packed [d][ROWS], against packed columns y [vector][d][WIDTH]; writes out[row][BLOCK].
+template <class T, int D, bool IsRoot>
+void difference_block(const T* x, const T* y, int64_t, int64_t vectors, T* out) {
+  typedef typename Simd<T>::V V;
+  constexpr int W = WIDTH<T>;
+  for (int64_t v = 0; v < vectors; v += 2, y += 2 * D * W, out += 2 * W) {
+    V left[D], right[D];
+    for (int d = 0; d < D; ++d) {
+      left[d] = load(y + d * W);
+      right[d] = load(y + (D + d) * W);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      V a = left[0] - x[r], b = right[0] - x[r];
+      V sum_a = a * a, sum_b = b * b;
+#pragma GCC unroll 8
+      for (int d = 1; d < D; ++d) {
+        a = left[d] - x[d * ROWS + r];
+        b = right[d] - x[d * ROWS + r];
+        sum_a = a * a + sum_a;
+        sum_b = b * b + sum_b;
+      }
+      store(out + r * BLOCK<T>, IsRoot ? root(sum_a) : sum_a);
+      store(out + r * BLOCK<T> + W, IsRoot ? root(sum_b) : sum_b);
+    }
+  }
+}
+
+// Any dimension: a register tile of ROWS x 2 vectors, updated by one coordinate after the other.
+template <class T, bool IsDot>
+void long_block(const T* x, const T* y, int64_t d, int64_t vectors, T* out) {
+  typedef typename Simd<T>::V V;
+  constexpr int W = WIDTH<T>;
+  for (int64_t v = 0; v < vectors; v += 2, y += 2 * d * W, out += 2 * W) {
+    V sum[ROWS][2] = {};
+    const T* left = y;
+    const T* right = y + d * W;
+    for (int64_t k = 0; k < d; ++k, left += W, right += W) {
+      const V l = load(left), r2 = load(right);
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; ++r) {
+        const T xr = x[k * ROWS + r];
+        if (IsDot) {
+          sum[r][0] = l * xr + sum[r][0];
+          sum[r][1] = r2 * xr + sum[r][1];
+        } else {
+          const V a = l - xr, b = r2 - xr;
+          sum[r][0] = a * a + sum[r][0];
+          sum[r][1] = b * b + sum[r][1];
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      store(out + r * BLOCK<T>, IsDot ? sum[r][0] : root(sum[r][0]));
+      store(out + r * BLOCK<T> + W, IsDot ? sum[r][1] : root(sum[r][1]));
+    }
+  }
+}
+
+template <class T, bool IsRoot>
+Form<T> difference_form(int64_t d) {
+  switch (d) {
+    case 1: return difference_block<T, 1, IsRoot>;
+    case 2: return difference_block<T, 2, IsRoot>;
+    case 3: return difference_block<T, 3, IsRoot>;
+    case 4: return difference_block<T, 4, IsRoot>;
+    case 5: return difference_block<T, 5, IsRoot>;
+    case 6: return difference_block<T, 6, IsRoot>;
+    case 7: return difference_block<T, 7, IsRoot>;
+    default: return difference_block<T, 8, IsRoot>;
+  }
+}
+
+// Columns and constants of a pass. Exponents are in base 2: t_ij = h_j - slope * base_ij, and
+// cost_ij = alpha_i + beta_j + gamma * base_ij, where |x - y|^2 in inner-product form puts the norms in alpha and beta.
+template <class T>
+struct Pass {
+  const Costs& costs;
+  const double per_cost;  // exponent per unit of cost, log2(e) / epsilon
+  const bool has_norms;
+  const int64_t columns;  // m, rounded up to whole pairs of vectors
+  const double gamma;
+  T slope;
+  Form<T> form = nullptr;
+  Scratch y, h, beta;
+
+  Pass(const Costs& given, const T* potential, double per_cost_)
+      : costs(given),
+        per_cost(per_cost_),
+        has_norms(given.kind == Kind::SquaredEuclidean && given.d > MAX_DIFFERENCES),
+        columns((given.m + 2 * WIDTH<T> - 1) / (2 * WIDTH<T>) * 2 * WIDTH<T>),
+        gamma(has_norms ? -2.0 * given.scale : given.scale),
+        y(given.kind == Kind::Stored ? 0 : columns * given.d * int64_t(sizeof(T))),
+        h(columns * int64_t(sizeof(T))),
+        beta(has_norms ? columns * int64_t(sizeof(T)) : 0) {
+    slope = clamp(gamma * per_cost);
+    pack_columns();
+    for (int64_t j = 0; j < columns; ++j) {
+      const bool has_mass = j < costs.m && (!potential || potential[j] != -T(INFINITY));
+      const double shifted = has_mass ? (potential ? double(potential[j]) : 0.0) - beta_of(j) : 0.0;
+      h.template as<T>()[j] = has_mass ? clamp(shifted * per_cost) : -T(INFINITY);
+    }
+  }
+
+  // Keeps sums of two such numbers finite, so that no infinity meets another.
+  static T clamp(double value) {
+    const double limit = Simd<T>::HUGE_SCORE;
+    return T(value > limit ? limit : value < -limit ? -limit : value);
+  }
+
+  double beta_of(int64_t j) const { return has_norms ? costs.scale * norm(static_cast<const T*>(costs.y) + j * costs.d) : 0.0; }
+
+  int64_t row(int64_t i) const { return costs.row_index ? costs.row_index[i] : i; }
+
+  double alpha(int64_t i) const {
+    return costs.offset + (has_norms ? costs.scale * norm(static_cast<const T*>(costs.x) + row(i) * costs.d) : 0.0);
+  }
+
+  double norm(const T* point) const {
+    double sum = 0.0;
+    for (int64_t d = 0; d < costs.d; ++d) sum += double(point[d]) * double(point[d]);
+    return sum;
+  }
+
+  void pack_columns() {
+    if (costs.kind == Kind::Stored) return;
+    constexpr int W = WIDTH<T>;
+    const T* source = static_cast<const T*>(costs.y);
+    T* packed = y.template as<T>();
+    for (int64_t j = 0; j < costs.m; ++j)
+      for (int64_t d = 0; d < costs.d; ++d) packed[(j / W * costs.d + d) * W + j % W] = source[j * costs.d + d];
+    if (has_norms)
+      for (int64_t j = 0; j < costs.m; ++j) beta.template as<T>()[j] = T(beta_of(j));
+    if (costs.kind == Kind::Dot || has_norms)
+      form = long_block<T, true>;
+    else if (costs.kind == Kind::SquaredEuclidean)
+      form = difference_form<T, false>(costs.d);
+    else
+      form = costs.d <= MAX_DIFFERENCES ? difference_form<T, true>(costs.d) : long_block<T, false>;
+  }
+
+  int64_t supers() const { return (columns + SUPER * BLOCK<T> - 1) / (SUPER * BLOCK<T>); }
+};
+
+// The rows of one tile, and base costs of a block of columns for each of them.
+template <class T>
+struct Tile {
+  const Pass<T>& pass;
+  Scratch x, buffer;
+  int64_t first = 0;
+  int count = 0;
+  const T* base[ROWS];  // ROWS pointers to `vectors` vectors; rows past the last repeat it
+
+  explicit Tile(const Pass<T>& pass_)
+      : pass(pass_), x(ROWS * pass_.costs.d * int64_t(sizeof(T))), buffer(ROWS * BLOCK<T> * int64_t(sizeof(T))) {}
+
+  void begin(int64_t i, int64_t end) {
+    first = i;
+    count = int(end - i < ROWS ? end - i : ROWS);
+    if (pass.costs.kind == Kind::Stored) return;
+    const int64_t D = pass.costs.d;
+    for (int r = 0; r < ROWS; ++r) {
+      const T* point = static_cast<const T*>(pass.costs.x) + source(r) * D;
+      for (int64_t d = 0; d < D; ++d) x.template as<T>()[d * ROWS + r] = point[d];
+    }
+  }
+
+  int64_t source(int r) const { return pass.row(first + (r < count ? r : count - 1)); }
+
+  void block(int64_t j, int64_t vectors) {
+    T* out = buffer.template as<T>();
+    if (pass.costs.kind != Kind::Stored) {
+      pass.form(x.template as<T>(), pass.y.template as<T>() + j * pass.costs.d, pass.costs.d, vectors, out);
+      for (int r = 0; r < ROWS; ++r) base[r] = out + r * BLOCK<T>;
+      return;
+    }
+    const T* matrix = static_cast<const T*>(pass.costs.x);
+    const int64_t width = vectors * WIDTH<T>, step = pass.costs.column_stride;
+    if (step == 1 && j + width <= pass.costs.m) {
+      for (int r = 0; r < ROWS; ++r) base[r] = matrix + source(r) * pass.costs.row_stride + j;
+      return;
+    }
+    const int64_t left = pass.costs.m - j < width ? pass.costs.m - j : width;
+    const T* rows[ROWS];
+    for (int r = 0; r < ROWS; ++r) {
+      rows[r] = matrix + source(r) * pass.costs.row_stride + j * step;
+      base[r] = out + r * BLOCK<T>;
+    }
+    for (int64_t k = 0; k < width; ++k)
+      for (int r = 0; r < ROWS; ++r) out[r * BLOCK<T> + k] = k < left ? rows[r][k * step] : T(0);
+  }
+};
+
+// Rows begin .. end against all columns: calls visit(tile, j, vectors) for each block and done(tile) once the tile has
+// seen SUPER blocks, so that sums can be carried from vectors to double.
+template <class T, class Visit, class Done>
+INLINE void sweep(Tile<T>& tile, int64_t begin, int64_t end, Visit visit, Done done) {
+  const Pass<T>& pass = tile.pass;
+  for (int64_t super = 0; super < pass.supers(); ++super) {
+    const int64_t from = super * SUPER * BLOCK<T>;
+    const int64_t stop = from + SUPER * BLOCK<T> < pass.columns ? from + SUPER * BLOCK<T> : pass.columns;
+    for (int64_t i = begin; i < end; i += ROWS) {
+      tile.begin(i, end);
+      for (int64_t j = from; j < stop; j += BLOCK<T>) {
+        const int64_t vectors = (stop - j < BLOCK<T> ? stop - j : BLOCK<T>) / WIDTH<T>;
+        tile.block(j, vectors);
+        visit(j, vectors);
+      }
+      done();
+    }
+  }
+}
+
+// Rows are cut the same way whatever the number of threads, and each is reduced by one of them.
+template <class F>
+void for_chunks(int64_t n, int threads, F f) {
+  int64_t chunk = (n / 64 + ROWS) / ROWS * ROWS;
+  if (chunk > MAX_CHUNK) chunk = MAX_CHUNK;
+  struct Context {
+    F* f;
+    int64_t n, chunk;
+  } context{&f, n, chunk};
+  parallel((n + chunk - 1) / chunk, threads, [](void* pointer, int64_t k) {
+    const Context& c = *static_cast<Context*>(pointer);
+    const FlushToZero guard;
+    const int64_t begin = k * c.chunk;
+    (*c.f)(begin, begin + c.chunk < c.n ? begin + c.chunk : c.n);
+  }, &context);
+}
+
+}  // namespace
+}  // namespace ISA
+}  // namespace isotherm

@@ -1,0 +1,171 @@
+// Vectors of one instruction set, and the few operations on them that a compiler does not find by itself.
+//
+// Written with the vector extensions of GCC and Clang. Compiled once per instruction set, each time in its own
+// namespace, so nothing here may come from the standard library's templates: the linker would merge the copies.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+namespace isotherm {
+namespace ISA {
+
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+constexpr int ROWS = 8;  // rows of a tile: 8 x 2 accumulators and their operands fit 32 registers
+#elif defined(__AVX2__)
+constexpr int BYTES = 32;
+constexpr int ROWS = 4;  // 16 registers
+#else
+constexpr int BYTES = 16;
+constexpr int ROWS = 4;
+#endif
+
+template <class T>
+struct Simd;
+template <>
+struct Simd<float> {
+  typedef float V __attribute__((vector_size(BYTES)));
+  typedef int32_t I __attribute__((vector_size(BYTES)));
+  static constexpr float HUGE_SCORE = 1e38f;
+};
+template <>
+struct Simd<double> {
+  typedef double V __attribute__((vector_size(BYTES)));
+  typedef int64_t I __attribute__((vector_size(BYTES)));
+  static constexpr double HUGE_SCORE = 1e308;
+};
+typedef Simd<float>::V VF;
+typedef Simd<double>::V VD;
+typedef Simd<float>::I IF;
+typedef Simd<double>::I ID;
+
+template <class T>
+constexpr int WIDTH = BYTES / int(sizeof(T));
+
+// Loads and stores carry their own alignment: buffers are ours, but a cost matrix is the caller's.
+INLINE VF load(const float* p) { VF v; memcpy(&v, p, BYTES); return v; }
+INLINE VD load(const double* p) { VD v; memcpy(&v, p, BYTES); return v; }
+INLINE void store(float* p, VF v) { memcpy(p, &v, BYTES); }
+INLINE void store(double* p, VD v) { memcpy(p, &v, BYTES); }
+INLINE VF splat(float a) { return a - VF{}; }
+INLINE VD splat(double a) { return a - VD{}; }
+
+#if defined(__AVX512F__)
+INLINE VF larger(VF a, VF b) { return _mm512_max_ps(a, b); }
+INLINE VD larger(VD a, VD b) { return _mm512_max_pd(a, b); }
+INLINE VF root(VF a) { return _mm512_sqrt_ps(a); }
+INLINE VD root(VD a) { return _mm512_sqrt_pd(a); }
+#else
+INLINE VF larger(VF a, VF b) { return a > b ? a : b; }
+INLINE VD larger(VD a, VD b) { return a > b ? a : b; }
+#if defined(__AVX2__)
+INLINE VF root(VF a) { return _mm256_sqrt_ps(a); }
+INLINE VD root(VD a) { return _mm256_sqrt_pd(a); }
+#elif defined(__x86_64__)
+INLINE VF root(VF a) { return _mm_sqrt_ps(a); }
+INLINE VD root(VD a) { return _mm_sqrt_pd(a); }
+#else
+INLINE VF root(VF a) { for (int k = 0; k < WIDTH<float>; ++k) a[k] = __builtin_sqrtf(a[k]); return a; }
+INLINE VD root(VD a) { for (int k = 0; k < WIDTH<double>; ++k) a[k] = __builtin_sqrt(a[k]); return a; }
+#endif
+#endif
+
+// 2^t: relative error below 5e-7 in float and 1e-15 in double; exactly 0 for -inf and below the normal numbers.
+// Near-minimax polynomials of degree 5 and 11; their own errors are 7.5e-8 and 3e-18.
+#if defined(__AVX512F__)
+// t = floor(t) + r with r in [0, 1); scalef takes the floor itself and underflows to 0.
+INLINE VF exp2_of(VF t) {
+  const VF r = _mm512_reduce_ps(t, 0x09);
+  VF p = 1.877576765658014964e-3f * r + 8.989339876598735766e-3f;
+  p = p * r + 5.582631823168337682e-2f;
+  p = p * r + 2.401536169827235783e-1f;
+  p = p * r + 6.931530732070962291e-1f;
+  p = p * r + 9.999999250637599349e-1f;
+  return _mm512_scalef_ps(p, t);
+}
+INLINE VD exp2_of(VD t) {
+  const VD r = _mm512_reduce_pd(t, 0x09);
+  VD p = 6.27243695713783512e-10 * r + 6.554455773857050403e-9;
+  p = p * r + 1.025445771423247227e-7;
+  p = p * r + 1.320819344985004002e-6;
+  p = p * r + 1.525319025275119249e-5;
+  p = p * r + 1.540351144627428811e-4;
+  p = p * r + 1.333355866158347062e-3;
+  p = p * r + 9.618129098792448962e-3;
+  p = p * r + 5.550410866571116324e-2;
+  p = p * r + 2.402265069590547121e-1;
+  p = p * r + 6.931471805599462346e-1;
+  p = p * r + 9.999999999999999969e-1;
+  return _mm512_scalef_pd(p, t);
+}
+#else
+// t = n + r with r in [-1/2, 1/2]: adding 1.5 * 2^23 leaves n in the low bits, which are then added to the exponent.
+INLINE VF exp2_of(VF t) {
+  const IF gone = ~(t > -125.0f);  // also -inf, whose remainder is NaN
+  t = t < 127.0f ? t : splat(127.0f);
+  const VF magic = splat(12582912.0f);
+  const VF shifted = t + magic;
+  const VF r = t - (shifted - magic);
+  VF p = 1.327647263195087605e-3f * r + 9.67554134312132739e-3f;
+  p = p * r + 5.550713271855644202e-2f;
+  p = p * r + 2.402211972371071963e-1f;
+  p = p * r + 6.931469670650352143e-1f;
+  p = p * r + 1.000000071654714145f;
+  return (VF)(((IF)p + ((IF)shifted << 23)) & ~gone);
+}
+INLINE VD exp2_of(VD t) {
+  const ID gone = ~(t > -1021.0);
+  t = t < 1023.0 ? t : splat(1023.0);
+  const VD magic = splat(6755399441055744.0);
+  const VD shifted = t + magic;
+  const VD r = t - (shifted - magic);
+  VD p = 4.435282706957277151e-10 * r + 7.074105613508142796e-9;
+  p = p * r + 1.017819802167193084e-7;
+  p = p * r + 1.321543308967639918e-6;
+  p = p * r + 1.525273348998852565e-5;
+  p = p * r + 1.540353046251443206e-4;
+  p = p * r + 1.333355814678992172e-3;
+  p = p * r + 9.618129107588335244e-3;
+  p = p * r + 5.55041086648199216e-2;
+  p = p * r + 2.40226506959101562e-1;
+  p = p * r + 6.931471805599453305e-1;
+  p = p * r + 9.999999999999999971e-1;
+  return (VD)(((ID)p + ((ID)shifted << 52)) & ~gone);
+}
+#endif
+
+template <class V>
+INLINE double total(V v) {
+  double sum = 0.0;
+  for (int k = 0; k < int(sizeof(v) / sizeof(v[0])); ++k) sum += double(v[k]);
+  return sum;
+}
+
+template <class V>
+INLINE auto greatest(V v) {
+  auto top = v[0];
+  for (int k = 1; k < int(sizeof(v) / sizeof(v[0])); ++k) top = v[k] > top ? v[k] : top;
+  return top;
+}
+
+// Results below the normal numbers become zero while this lives: on most processors they cost a hundred cycles each.
+struct FlushToZero {
+#if defined(__x86_64__)
+  unsigned before;
+  FlushToZero() : before(_mm_getcsr()) { _mm_setcsr(before | 0x8040u); }
+  ~FlushToZero() { _mm_setcsr(before); }
+#elif defined(__aarch64__)
+  uint64_t before;
+  FlushToZero() { asm volatile("mrs %0, fpcr" : "=r"(before)); asm volatile("msr fpcr, %0" ::"r"(before | (1u << 24))); }
+  ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(before)); }
+#endif
+};
+
+}  // namespace ISA
+}  // namespace isotherm

@@ -1,0 +1,64 @@
+// What the kernels are told and how they are called; shared by the bindings and every instruction set.
+#pragma once
+
+#include <cstdint>
+
+namespace isotherm {
+
+// cost_ij = scale * base_ij + offset, base = |x - y|^2, |x - y|, x . y or a stored matrix.
+enum class Kind : int { SquaredEuclidean, Euclidean, Dot, Stored };
+
+struct Costs {
+  Kind kind;
+  int64_t n, m, d;
+  const void* x;  // (n, d); the matrix where it is stored
+  const void* y;  // (m, d)
+  int64_t row_stride, column_stride;  // of a stored matrix, in elements
+  double scale, offset;
+  const int64_t* row_index;  // which rows of x (or of the matrix), all in order where null
+};
+
+// One fused iteration; see kernels/sinkhorn_step/__init__.py for the equations.
+struct Step {
+  const void *q, *f, *guess, *log_a;  // (m,), (n,), (n,) or null, (n,), units of cost
+  double epsilon, damping, relaxation;
+  void *f_raw, *f_next, *g_raw;  // (n,), (n,), (m,)
+};
+
+// Sums over the plan exp((p_i + q_j - C_ij) / epsilon). What is not asked for is null.
+struct Plan {
+  const void *p, *q;  // (n,), (m,)
+  double epsilon;
+};
+
+template <class T>
+struct Kernels {
+  void (*softmin)(const Costs&, const T* h, const T* guess, double epsilon, T* out, int threads);
+  void (*hard_min)(const Costs&, const T* h, T* out, int threads);
+  void (*plan_apply)(const Costs&, const Plan&, const T* values, int64_t k, T* out, int threads);
+  void (*plan_cost)(const Costs&, const Plan&, T* out, int threads);
+  void (*plan_grad)(const Costs&, const Plan&, T* out, int threads);
+  void (*product_sum)(const Costs&, const T* a, const T* b, const double* centre, double* out, int threads);
+  void (*sinkhorn_step)(const Costs&, const Step&, int threads);
+};
+
+struct Table {
+  const char* name;
+  int width;  // bytes of a vector
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+namespace avx512 { extern const Table table; }
+namespace avx2 { extern const Table table; }
+namespace baseline { extern const Table table; }
+
+// Runs body(context, k) for k = 0 .. count - 1, each once, on at most `threads` threads; see threads.cpp.
+void parallel(int64_t count, int threads, void (*body)(void* context, int64_t k), void* context);
+const char* thread_source();
+
+// Zeroed, aligned to 64 bytes; throws std::bad_alloc. Freed by release().
+void* acquire(int64_t bytes);
+void release(void* memory);
+
+}  // namespace isotherm

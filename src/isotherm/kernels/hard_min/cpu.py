@@ -1,0 +1,23 @@
+"""Hard c-transform in the compiled extension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from isotherm.kernels.compiled import bind, extension, plain, why_not
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from isotherm.kernels.source import CostSource
+
+__all__ = ["hard_min", "why_not"]
+
+
+def hard_min(costs: CostSource, h: Tensor) -> Tensor:
+    """See `isotherm.kernels.hard_min`."""
+    out = torch.empty(costs.shape[0], dtype=h.dtype)
+    extension.hard_min(bind(costs), plain(h), out, torch.get_num_threads())
+    return out

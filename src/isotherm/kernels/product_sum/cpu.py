@@ -1,0 +1,23 @@
+"""Sums of the cost under the independent coupling in the compiled extension; accumulated in float64."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from isotherm.kernels.compiled import bind, extension, plain, why_not
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from isotherm.kernels.source import CostSource
+
+__all__ = ["product_sum", "why_not"]
+
+
+def product_sum(costs: CostSource, a: Tensor, b: Tensor, *, centre: Tensor | None = None) -> Tensor:
+    """See `isotherm.kernels.product_sum`."""
+    middle = None if centre is None else float(centre)
+    total = extension.product_sum(bind(costs), plain(a), plain(b), middle, torch.get_num_threads())
+    return torch.tensor(total, dtype=a.dtype)
