@@ -1,7 +1,7 @@
 """Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
 
-Read in this order: `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`, `product_sum`; each folder
-holds one reduction: its `reference`, the definition in plain torch, and `cpu`, fused. `dispatch` chooses between them;
+Read in this order: `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`, `product_sum`,
+`sinkhorn_step`, `plan_grad`; each folder holds one reduction: its `reference`, the definition in plain torch, and `cpu`, fused. `dispatch` chooses between them;
 `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp, pass.h, then one reduction).
 """
 
@@ -13,7 +13,11 @@ from .hard_min import hard_min as hard_min
 from .plan_apply import plan_apply as plan_apply
 from .plan_apply import plan_block as plan_block
 from .plan_apply import plan_cost as plan_cost
+from .plan_grad import plan_grad as plan_grad
 from .product_sum import product_sum as product_sum
+from .sinkhorn_step import RowUpdate as RowUpdate
+from .sinkhorn_step import is_fused as is_fused
+from .sinkhorn_step import sinkhorn_step as sinkhorn_step
 from .softmin import log_sum_exp as log_sum_exp
 from .softmin import softmin as softmin
 from .source import BLOCK_ENTRIES as BLOCK_ENTRIES
@@ -25,16 +29,20 @@ __all__ = [
     "BLOCK_ENTRIES",
     "CostSource",
     "Formula",
+    "RowUpdate",
     "backends",
     "conditional_block",
     "conditional_mean",
     "hard_min",
+    "is_fused",
     "log_sum_exp",
     "plan_apply",
     "plan_block",
     "plan_cost",
+    "plan_grad",
     "product_sum",
     "row_blocks",
+    "sinkhorn_step",
     "softmin",
     "use",
 ]

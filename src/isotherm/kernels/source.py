@@ -46,6 +46,12 @@ class Formula:
         """What the costs are made of."""
         return (self.x,) if self.y is None else (self.x, self.y)
 
+    def transpose(self) -> Formula:
+        """The same costs with sources and targets swapped."""
+        if self.y is None:
+            return Formula(self.kind, self.x.T, None, self.scale, self.offset)
+        return Formula(self.kind, self.y, self.x, self.scale, self.offset)
+
 
 class CostSource(Shaped, Protocol):
     """Costs C_ij between N sources and M targets, produced a block of rows at a time.

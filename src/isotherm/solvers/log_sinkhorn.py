@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from isotherm.kernels import RowUpdate, is_fused, sinkhorn_step
 from isotherm.solvers.abstract import AbstractSinkhorn
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
 from isotherm.solvers.translation import optimal_translation
@@ -81,10 +82,16 @@ class LogIteration(AbstractIteration):
 
     def step(self) -> Tensor:
         """One update of f, then of g; the residual of the old pair comes free with the first."""
-        f = self._row_softmin(self.g)  # undamped: the log of the row marginal is (f_old - f) / epsilon
-        residual = self._row_residual(f)
-        self.f = self.damping_a * (f + optimal_translation(self.problem, self.f, self.g))
-        self.g = self.damping_b * self._column_softmin(self.f)
+        problem, h = self.problem, self.g + self.log_b
+        update = RowUpdate(self.damping_a, optimal_translation(problem, self.f, self.g))
+        if is_fused(self.rows, self.f, h):
+            f, f_next, g = sinkhorn_step(self.rows, self.f, h, self.log_a, update, epsilon=problem.epsilon)
+        else:
+            f = self.rows.softmin(h, epsilon=problem.epsilon)
+            f_next = update(self.f, f)
+            g = self._column_softmin(f_next)
+        residual = self._row_residual(f)  # f is undamped: the log of the row marginal is (f_old - f) / epsilon
+        self.f, self.g = f_next, self.damping_b * g
         return residual
 
     def _row_softmin(self, g: Tensor) -> Tensor:

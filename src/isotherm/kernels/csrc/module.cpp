@@ -236,7 +236,7 @@ double product_sum(const BoundCosts& c, Input a, Input b, std::optional<double> 
 }
 
 void sinkhorn_step(const BoundCosts& c, Input q, Input f, Input guess, Input log_a, double epsilon, double damping,
-                   double relaxation, Output f_raw, Output f_next, Output g_raw, int threads) {
+                   double shift, double relaxation, Output f_raw, Output f_next, Output g_raw, int threads) {
   c.expect(q, "q", {c.m()});
   c.expect(f, "f", {c.n()});
   c.expect(guess, "guess", {c.n()});
@@ -245,7 +245,7 @@ void sinkhorn_step(const BoundCosts& c, Input q, Input f, Input guess, Input log
   c.expect(f_next, "f_next", {c.n()});
   c.expect(g_raw, "g_raw", {c.m()});
   check_temperature(epsilon);
-  const Step step{q.data(), f.data(), guess.data(), log_a.data(), epsilon, damping, relaxation,
+  const Step step{q.data(), f.data(), guess.data(), log_a.data(), epsilon, damping, shift, relaxation,
                   f_raw.data(), f_next.data(), g_raw.data()};
   with_kernels(c, [&](const auto& k, auto) { k.sinkhorn_step(c.costs, step, threads); });
 }
@@ -275,6 +275,6 @@ NB_MODULE(_cpu, m) {
   m.def("product_sum", &product_sum, nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("centre").none(),
         nb::arg("threads"));
   m.def("sinkhorn_step", &sinkhorn_step, nb::arg("costs"), nb::arg("q"), nb::arg("f"), nb::arg("guess"),
-        nb::arg("log_a"), nb::arg("epsilon"), nb::arg("damping"), nb::arg("relaxation"), nb::arg("f_raw"),
+        nb::arg("log_a"), nb::arg("epsilon"), nb::arg("damping"), nb::arg("shift"), nb::arg("relaxation"), nb::arg("f_raw"),
         nb::arg("f_next"), nb::arg("g_raw"), nb::arg("threads"));
 }

@@ -106,7 +106,7 @@ void strand_rows(const Pass<T>& pass, const Step& step, int64_t begin, int64_t e
       const double alpha = pass.alpha(i + r);
       const double raw = sums[r] > 0.0 ? alpha - (log2(sums[r]) + double(m[r])) / pass.per_cost : INFINITY;
       const double kept = step.relaxation == 1.0 ? 0.0 : (1.0 - step.relaxation) * double(f[i + r]);
-      const T next = T(kept + step.relaxation * step.damping * raw);
+      const T next = T(kept + step.relaxation * step.damping * (raw + step.shift));
       static_cast<T*>(step.f_raw)[i + r] = T(raw);
       static_cast<T*>(step.f_next)[i + r] = next;
       if (log_a[i + r] == -T(INFINITY) || !__builtin_isfinite(next)) {

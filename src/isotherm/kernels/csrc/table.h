@@ -21,7 +21,7 @@ struct Costs {
 // One fused iteration; see kernels/sinkhorn_step/__init__.py for the equations.
 struct Step {
   const void *q, *f, *guess, *log_a;  // (m,), (n,), (n,) or null, (n,), units of cost
-  double epsilon, damping, relaxation;
+  double epsilon, damping, shift, relaxation;
   void *f_raw, *f_next, *g_raw;  // (n,), (n,), (m,)
 };
 
