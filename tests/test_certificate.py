@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -109,7 +110,8 @@ def test_certificate_closes_as_the_solver_converges():
     problem = as_problem(random_problem(12, 9, 2, generator=0))
     gaps = [LogSinkhorn(max_iterations=k, tolerance=1e-13).run(problem).certificate for k in (1, 5, 20, 100, 1000)]
     lower = [bounds.entropic_lower for bounds in gaps]
-    assert lower == sorted(lower)  # Sinkhorn ascends the dual
+    rises = [later - earlier for earlier, later in itertools.pairwise(lower)]
+    assert min(rises) > -1e-14 * lower[-1]  # Sinkhorn ascends the dual; at the top only rounding is left
     assert gaps[0].relative_gap > 1e-2
     assert gaps[-1].relative_gap < 1e-11
 

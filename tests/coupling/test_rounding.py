@@ -135,4 +135,4 @@ def test_rounding_is_lazy(monkeypatch):
     block = PointCloud.block
     monkeypatch.setattr(PointCloud, "block", lambda self, rows: largest.append(block(self, rows)) or largest[-1])
     coupling.round().apply(torch.ones(size))
-    assert max(costs.numel() for costs in largest) <= 2**18
+    assert max((costs.numel() for costs in largest), default=0) <= 2**18  # fused kernels ask for no block at all

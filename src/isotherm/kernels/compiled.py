@@ -54,7 +54,8 @@ def why_not(costs: CostSource, *tensors: Tensor | None) -> list[str]:
         reasons.append("dtype or device differ between costs and potentials")
     formula = formula_of(costs)
     if formula is None:
-        reasons.append(f"{costs} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix")
+        name = repr(costs).splitlines()[0]
+        reasons.append(f"{name} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix")
     elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*given, *formula.tensors)):
         reasons.append("a derivative is asked for, which these kernels do not record")
     return reasons

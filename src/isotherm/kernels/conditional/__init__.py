@@ -1,36 +1,9 @@
 """Conditional laws of the plan: stochastic maps and their means, also for new points.
 
-Read in this order: `reference` (the definition), `cpu` (the same, fused and compiled).
+Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused).
 """
 
-from torch import Tensor
-
-from isotherm.kernels.dispatch import choose
-from isotherm.kernels.source import CostSource
-
-from . import cpu, reference
+from .front import conditional_mean as conditional_mean
 from .reference import conditional_block as conditional_block
 
 __all__ = ["conditional_block", "conditional_mean"]
-
-
-def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
-    """Mean of some values of the targets under P(j | i): the barycentric map.
-
-        T_ik = sum_j P(j | i) V_jk
-
-    Time O(N M (D + K)); memory O((N + M) K) beside one block of rows.
-
-    Args:
-        costs: Supplies C_ij, shape (N, M), units of cost.
-        h: Weighted potential of the targets, g + epsilon log b, shape (M,); -inf marks no mass.
-        values: V, shape (M, K).
-        epsilon: Temperature > 0, units of cost.
-
-    Returns:
-        T, shape (N, K).
-
-    References:
-        [PooladianNilesWeed2021, eq. 4]
-    """
-    return choose((cpu, reference), costs, h, values).conditional_mean(costs, h, values, epsilon=epsilon)

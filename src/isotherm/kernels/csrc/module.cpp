@@ -260,6 +260,15 @@ NB_MODULE(_cpu, m) {
   m.def("choose_instruction_set", &choose, nb::arg("name"), "Use another one; for tests and timings.");
   m.def("thread_source", [] { return std::string(thread_source()); }, "Whose threads run the kernels.");
 
+  m.def("probe_fma", [](int64_t repeats, bool is_double) {
+    const nb::gil_scoped_release unlocked;
+    return is_double ? table().f64.probe_fma(repeats) : table().f32.probe_fma(repeats);
+  }, nb::arg("repeats"), nb::arg("is_double"), "Fused multiply-adds in registers; returns how many were done.");
+  m.def("probe_exp", [](int64_t repeats, bool is_double) {
+    const nb::gil_scoped_release unlocked;
+    return is_double ? table().f64.probe_exp(repeats) : table().f32.probe_exp(repeats);
+  }, nb::arg("repeats"), nb::arg("is_double"), "Exponentials in first-level cache; returns how many were done.");
+
   nb::class_<BoundCosts>(m, "Costs", "Costs as the kernels see them: scale * base + offset.")
       .def(nb::init<const std::string&, Input, std::optional<Input>, double, double>(), nb::arg("kind"), nb::arg("x"),
            nb::arg("y").none(), nb::arg("scale"), nb::arg("offset"));

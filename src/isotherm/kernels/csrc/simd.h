@@ -154,6 +154,18 @@ INLINE auto greatest(V v) {
   return top;
 }
 
+// Whether a number of the vector is greater than the bound.
+#if defined(__AVX512F__)
+INLINE bool any_above(VF v, float bound) { return _mm512_cmp_ps_mask(v, splat(bound), _CMP_GT_OQ) != 0; }
+INLINE bool any_above(VD v, double bound) { return _mm512_cmp_pd_mask(v, splat(bound), _CMP_GT_OQ) != 0; }
+#elif defined(__AVX2__)
+INLINE bool any_above(VF v, float bound) { return _mm256_movemask_ps((VF)(v > bound)) != 0; }
+INLINE bool any_above(VD v, double bound) { return _mm256_movemask_pd((VD)(v > bound)) != 0; }
+#else
+template <class V, class T>
+INLINE bool any_above(V v, T bound) { return greatest(v) > bound; }
+#endif
+
 // Results below the normal numbers become zero while this lives: on most processors they cost a hundred cycles each.
 struct FlushToZero {
 #if defined(__x86_64__)

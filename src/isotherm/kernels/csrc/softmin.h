@@ -22,14 +22,18 @@ void exp_sums(Tile<T>& tile, int64_t begin, int64_t end, T* m, double* sums) {
       const T* base = tile.base[r];
       T& shift = m[tile.first - begin + r];
       if (IsOnline) {
-        V top = splat(-T(INFINITY));
-        for (int64_t v = 0; v < vectors; ++v) {
+        V top = splat(-T(INFINITY)), top2 = top;
+        for (int64_t v = 0; v < vectors; v += 2) {
           const V t = load(h + j + v * W) - slope * load(base + v * W);
+          const V u = load(h + j + v * W + W) - slope * load(base + v * W + W);
           store(scores + v * W, t);
+          store(scores + v * W + W, u);
           top = larger(t, top);
+          top2 = larger(u, top2);
         }
-        const T best = greatest(top);
-        if (best > shift) {
+        top = larger(top, top2);
+        if (any_above(top, shift)) {
+          const T best = greatest(top);
           const T shrink = T(exp2(double(shift) - double(best)));
           sum[r][0] *= shrink;
           sum[r][1] *= shrink;

@@ -40,6 +40,8 @@ struct Kernels {
   void (*plan_grad)(const Costs&, const Plan&, T* out, int threads);
   void (*product_sum)(const Costs&, const T* a, const T* b, const double* centre, double* out, int threads);
   void (*sinkhorn_step)(const Costs&, const Step&, int threads);
+  double (*probe_fma)(int64_t repeats);  // see probe.h
+  double (*probe_exp)(int64_t repeats);
 };
 
 struct Table {

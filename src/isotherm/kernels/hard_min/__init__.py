@@ -1,34 +1,8 @@
 """Hard minimum over one side of the problem (c-transform): bounds on exact transport.
 
-Read in this order: `reference` (the definition), `cpu` (the same, fused and compiled).
+Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused).
 """
 
-from torch import Tensor
-
-from isotherm.kernels.dispatch import choose
-from isotherm.kernels.source import CostSource
-
-from . import cpu, reference
+from .front import hard_min as hard_min
 
 __all__ = ["hard_min"]
-
-
-def hard_min(costs: CostSource, h: Tensor) -> Tensor:
-    """Minimum over the targets of cost minus potential.
-
-        f_i = min_j C_ij - h_j
-
-    The pair (f, h) then satisfies f_i + h_j <= C_ij: a feasible point of the Kantorovich dual, hence a lower bound
-    on the exact transport cost. Time O(N M D); memory O(N + M).
-
-    Args:
-        costs: Supplies C_ij, shape (N, M), in units of cost.
-        h: Potential of the targets, shape (M,); -inf removes a target from the minimum.
-
-    Returns:
-        Shape (N,), units of cost; +inf where no target is left.
-
-    References:
-        [PeyreCuturi2019, eq. 5.3]
-    """
-    return choose((cpu, reference), costs, h).hard_min(costs, h)

@@ -1,52 +1,10 @@
 """Products with the entropic plan that never form it: marginals, barycentres, transport cost.
 
-Read in this order: `reference` (the definition), `cpu` (the same, fused and compiled).
+Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused).
 """
 
-from torch import Tensor
-
-from isotherm.kernels.dispatch import choose
-from isotherm.kernels.source import CostSource
-
-from . import cpu, reference
+from .front import plan_apply as plan_apply
+from .front import plan_cost as plan_cost
 from .reference import plan_block as plan_block
 
 __all__ = ["plan_apply", "plan_block", "plan_cost"]
-
-
-def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
-    """Product of the entropic plan with some vectors.
-
-        (P V)_ik = sum_j exp((p_i + q_j - C_ij) / epsilon) V_jk
-
-    Time O(N M (D + K)); memory O((N + M) K) beside one block of rows.
-
-    Args:
-        costs: Supplies C_ij, shape (N, M), units of cost.
-        p: Weighted potential of the sources, f + epsilon log a, shape (N,); -inf marks no mass.
-        q: Weighted potential of the targets, g + epsilon log b, shape (M,); -inf marks no mass.
-        values: V, shape (M, K).
-        epsilon: Temperature > 0, units of cost.
-
-    Returns:
-        P V, shape (N, K).
-    """
-    return choose((cpu, reference), costs, p, q, values).plan_apply(costs, p, q, values, epsilon=epsilon)
-
-
-def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float, paid: CostSource | None = None) -> Tensor:
-    """Cost paid by each source under the entropic plan, sum_j P_ij C_ij.
-
-    Args:
-        costs: Costs that define the plan, shape (N, M).
-        p: Weighted potential of the sources, shape (N,).
-        q: Weighted potential of the targets, shape (M,).
-        epsilon: Temperature > 0, units of cost.
-        paid: Costs to charge when they differ from those that define the plan.
-
-    Returns:
-        Shape (N,); the sum over i is <C, P>.
-    """
-    if paid is not None and paid is not costs:
-        return reference.plan_cost(costs, p, q, epsilon=epsilon, paid=paid)
-    return choose((cpu, reference), costs, p, q).plan_cost(costs, p, q, epsilon=epsilon)

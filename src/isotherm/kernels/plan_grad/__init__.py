@@ -1,44 +1,8 @@
 """Derivative of the transport cost by the points: what the envelope theorem asks for.
 
-Read in this order: `reference` (the definition), `cpu` (the same, fused and compiled).
+Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused).
 """
 
-from torch import Tensor
-
-from isotherm.kernels.dispatch import choose
-from isotherm.kernels.source import CostSource
-
-from . import cpu, reference
+from .front import plan_grad as plan_grad
 
 __all__ = ["plan_grad"]
-
-
-def plan_grad(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Derivative of <P, C> by both clouds, the plan P held fixed.
-
-        dx_i = sum_j P_ij dC_ij / dx_i,    dy_j = sum_i P_ij dC_ij / dy_j,    P_ij = exp((p_i + q_j - C_ij) / epsilon)
-
-    At the optimum this is the derivative of the value itself (envelope theorem). The points are those of
-    `Formula`: centred, or directions for the cosine; chain with their own derivative. The derivative of a
-    distance at coincident points is zero, never NaN. Time O(N M D); memory O((N + M) D).
-
-    Args:
-        costs: A cost between points that has a formula, shape (N, M).
-        p: Weighted potential of the sources, f + epsilon log a, shape (N,); -inf marks no mass.
-        q: Weighted potential of the targets, g + epsilon log b, shape (M,); -inf marks no mass.
-        epsilon: Temperature > 0, units of cost.
-
-    Returns:
-        dx, shape (N, D), and dy, shape (M, D), units of cost times mass per unit of length.
-
-    Raises:
-        TypeError: The costs are stored, or a function of the points.
-
-    Example:
-        >>> import torch
-        >>> from isotherm.geometry import PointCloud
-        >>> cloud = PointCloud(torch.zeros(1, 1), torch.ones(1, 1))
-        >>> plan_grad(cloud, torch.zeros(1), torch.ones(1), epsilon=1.0)  # P = 1, C = |x - y|^2
-        (tensor([[-2.]]), tensor([[2.]]))
-    """
-    return choose((cpu, reference), costs, p, q).plan_grad(costs, p, q, epsilon=epsilon)
