@@ -76,6 +76,22 @@ examples: $(VENV)/.demo  ## Run every script in examples/, without a screen; wri
 test: $(VENV)/.dev  ## Run the whole test suite, doctests and documentation snippets included
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
+.PHONY: sanitize
+sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and undefined-behaviour sanitizers
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -Wno-dev -DISOTHERM_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DPython_EXECUTABLE=$(abspath $(BIN))/python \
+	  -Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)" --log-level=WARNING
+	$(BIN)/cmake --build build/sanitize -- --quiet
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=2 PYTHONPATH=.ci \
+	  ISOTHERM_EXTENSION="$$(ls build/sanitize/_cpu*.so)" $(BIN)/python -m pytest -q -p other_extension \
+	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_dispatch.py
+
+.PHONY: bench
+bench: $(VENV)/.dev  ## Measure the CPU kernels beside this machine's limits and plain torch; prints a table
+	@mkdir -p $(OUT)
+	$(BIN)/python benchmarks/kernels.py --output $(OUT)/kernels.json
+
 .PHONY: test-base
 test-base: $(VENV)-base/.base  ## Check the base install alone: torch and numpy, no extras
 	$(VENV)-base/bin/python -m pytest .ci/test_base_install.py

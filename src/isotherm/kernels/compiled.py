@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 
     from isotherm.kernels.source import CostSource, Formula
 
-try:  # absent where the package was installed without a compiler
-    from isotherm.kernels import _cpu as extension  # pyright: ignore[reportAttributeAccessIssue]
-except ImportError as error:
-    extension: Any = None
+extension: Any = None
+_missing = ""
+try:
+    extension = import_module("isotherm.kernels._cpu")
+except ImportError as error:  # the package was installed without a compiler
     _missing = f"the compiled extension is missing: {error}. Install a C++ compiler and reinstall isotherm"
 else:
-    _missing = ""
     if _name := os.environ.get("ISOTHERM_INSTRUCTION_SET"):
         extension.choose_instruction_set(_name)
 
@@ -35,7 +36,7 @@ def why_not(costs: CostSource, *tensors: Tensor | None) -> list[str]:
 
     Args:
         costs: The costs reduced over.
-        tensors: The other inputs, None where left out.
+        *tensors: The other inputs, None where left out.
 
     Returns:
         Phrases for an error message; empty if the kernels can run.

@@ -71,7 +71,7 @@ def choose(modules: tuple[ModuleType, ...], costs: CostSource, *tensors: Tensor 
     Args:
         modules: One module for each backend, fastest first; each answers `why_not(costs, *tensors)`.
         costs: The costs reduced over.
-        tensors: The other inputs, None where left out.
+        *tensors: The other inputs, None where left out.
 
     Returns:
         The first module without a reason against it, or the forced one.

@@ -118,7 +118,8 @@ struct Pass {
   const double gamma;
   T slope;
   Form<T> form = nullptr;
-  Scratch y, h, beta;
+  Scratch y, h, beta;              // packed points, exponents and beta of the columns
+  Scratch row_norms, column_norms;  // scale |x_i|^2 and scale |y_j|^2 in double
 
   Pass(const Costs& given, const T* potential, double per_cost_)
       : costs(given),
@@ -128,8 +129,14 @@ struct Pass {
         gamma(has_norms ? -2.0 * given.scale : given.scale),
         y(given.kind == Kind::Stored ? 0 : columns * given.d * int64_t(sizeof(T))),
         h(columns * int64_t(sizeof(T))),
-        beta(has_norms ? columns * int64_t(sizeof(T)) : 0) {
+        beta(has_norms ? columns * int64_t(sizeof(T)) : 0),
+        row_norms(has_norms ? given.n * int64_t(sizeof(double)) : 0),
+        column_norms(has_norms ? given.m * int64_t(sizeof(double)) : 0) {
     slope = clamp(gamma * per_cost);
+    if (has_norms) {
+      for (int64_t i = 0; i < costs.n; ++i) row_norms.as<double>()[i] = norm(costs.x, row(i));
+      for (int64_t j = 0; j < costs.m; ++j) column_norms.as<double>()[j] = norm(costs.y, j);
+    }
     pack_columns();
     for (int64_t j = 0; j < columns; ++j) {
       const bool has_mass = j < costs.m && (!potential || potential[j] != -T(INFINITY));
@@ -144,18 +151,15 @@ struct Pass {
     return T(value > limit ? limit : value < -limit ? -limit : value);
   }
 
-  double beta_of(int64_t j) const { return has_norms ? costs.scale * norm(static_cast<const T*>(costs.y) + j * costs.d) : 0.0; }
-
   int64_t row(int64_t i) const { return costs.row_index ? costs.row_index[i] : i; }
+  double alpha(int64_t i) const { return costs.offset + (has_norms ? row_norms.as<double>()[i] : 0.0); }
+  double beta_of(int64_t j) const { return has_norms ? column_norms.as<double>()[j] : 0.0; }
 
-  double alpha(int64_t i) const {
-    return costs.offset + (has_norms ? costs.scale * norm(static_cast<const T*>(costs.x) + row(i) * costs.d) : 0.0);
-  }
-
-  double norm(const T* point) const {
+  double norm(const void* points, int64_t i) const {
+    const T* point = static_cast<const T*>(points) + i * costs.d;
     double sum = 0.0;
     for (int64_t d = 0; d < costs.d; ++d) sum += double(point[d]) * double(point[d]);
-    return sum;
+    return costs.scale * sum;
   }
 
   void pack_columns() {

@@ -30,44 +30,37 @@ void negated_exponents(const Pass<T>& pass, const T* p, int64_t begin, int64_t e
     out[i - begin] = p[i] == -T(INFINITY) ? T(INFINITY) : pass.clamp((pass.alpha(i) - double(p[i])) * pass.per_cost);
 }
 
-// sums[k] += entries . values[k], for `Count` columns of values in transposed order.
-template <class T, int Count>
-INLINE void dot_columns(const T* entries, const T* values, int64_t stride, int64_t vectors, typename Simd<T>::V* sums) {
+// sums[k] += sum_j entries_j term(k, j) for `Count` columns k; two partial sums each, to hide the latency of the additions.
+template <class T, int Count, class Term>
+INLINE void add_terms(const T* entries, int64_t vectors, typename Simd<T>::V* sums, Term term) {
   constexpr int W = WIDTH<T>;
-  typename Simd<T>::V local[Count];
+  typename Simd<T>::V even[Count], odd[Count] = {};
 #pragma GCC unroll 4
-  for (int k = 0; k < Count; ++k) local[k] = sums[k];
-  for (int64_t v = 0; v < vectors; ++v) {
-    const auto e = load(entries + v * W);
+  for (int k = 0; k < Count; ++k) even[k] = sums[k];
+  for (int64_t v = 0; v < vectors; v += 2) {
+    const auto left = load(entries + v * W), right = load(entries + v * W + W);
 #pragma GCC unroll 4
-    for (int k = 0; k < Count; ++k) local[k] = e * load(values + k * stride + v * W) + local[k];
+    for (int k = 0; k < Count; ++k) {
+      even[k] = left * term(k, v) + even[k];
+      odd[k] = right * term(k, v + 1) + odd[k];
+    }
   }
 #pragma GCC unroll 4
-  for (int k = 0; k < Count; ++k) sums[k] = local[k];
+  for (int k = 0; k < Count; ++k) sums[k] = even[k] + odd[k];
 }
 
-// sums[d] += sum_j entries_j (y_jd - x_d), for `Count` coordinates of packed points.
-template <class T, int Count>
-INLINE void dot_points(const T* entries, const T* y, int64_t D, const T* x, int64_t vectors, typename Simd<T>::V* sums) {
-  constexpr int W = WIDTH<T>;
-  typename Simd<T>::V local[Count];
-#pragma GCC unroll 4
-  for (int k = 0; k < Count; ++k) local[k] = sums[k];
-  for (int64_t v = 0; v < vectors; ++v) {
-    const auto e = load(entries + v * W);
-#pragma GCC unroll 4
-    for (int k = 0; k < Count; ++k) local[k] = e * (load(y + (v * D + k) * W) - x[k * ROWS]) + local[k];
+// The same for any number of columns, four at a time; term(k, v) is a vector.
+template <class T, class Term>
+INLINE void add_all_terms(const T* entries, int64_t count, int64_t vectors, typename Simd<T>::V* sums, Term term) {
+  for (int64_t k = 0; k < count; k += 4) {
+    const auto part = [&](int c, int64_t v) __attribute__((always_inline)) { return term(k + c, v); };
+    switch (count - k) {
+      case 1: add_terms<T, 1>(entries, vectors, sums + k, part); break;
+      case 2: add_terms<T, 2>(entries, vectors, sums + k, part); break;
+      case 3: add_terms<T, 3>(entries, vectors, sums + k, part); break;
+      default: add_terms<T, 4>(entries, vectors, sums + k, part);
+    }
   }
-#pragma GCC unroll 4
-  for (int k = 0; k < Count; ++k) sums[k] = local[k];
-}
-
-// Calls step<4>(k) for k = 0, 4, ... and step<1..3> for what is left.
-template <class Four, class One>
-INLINE void by_fours(int64_t count, Four four, One one) {
-  int64_t k = 0;
-  for (; k + 4 <= count; k += 4) four(k);
-  for (; k < count; ++k) one(k);
 }
 
 // out_ik = sum over the columns, `count` numbers for each row: add(tile row, j, vectors, entries, sums) does a block.
@@ -106,8 +99,9 @@ void plan_apply(const Costs& costs, const Plan& plan, const T* values, int64_t c
     for (int64_t k = 0; k < count; ++k) columns[k * stride + j] = q[j] == -T(INFINITY) ? T(0) : values[j * count + k];
   plan_sums(pass, plan, count, threads, out,
             [=](const Tile<T>&, int, int64_t j, int64_t vectors, const T* entries, auto* sums) {
-    by_fours(count, [&](int64_t k) { dot_columns<T, 4>(entries, columns + k * stride + j, stride, vectors, sums + k); },
-             [&](int64_t k) { dot_columns<T, 1>(entries, columns + k * stride + j, stride, vectors, sums + k); });
+    add_all_terms(entries, count, vectors, sums, [=](int64_t k, int64_t v) __attribute__((always_inline)) {
+      return load(columns + k * stride + j + v * WIDTH<T>);
+    });
   });
 }
 
@@ -120,15 +114,21 @@ void plan_cost(const Costs& costs, const Plan& plan, T* out, int threads) {
             [&](const Tile<T>& tile, int r, int64_t j, int64_t vectors, const T* entries, auto* sums) {
     const T alpha = T(pass.alpha(tile.first + r)), gamma = T(pass.gamma);
     const T least = pass.has_norms ? T(0) : -T(INFINITY);  // rounding must not make a squared distance negative
-    auto sum = sums[0];
-    for (int64_t v = 0; v < vectors; ++v) {
+    const T* base = tile.base[r];
+    const T* beta = pass.has_norms ? pass.beta.template as<T>() + j : nullptr;
+    const auto paid = [=](int64_t v) __attribute__((always_inline)) {
       const auto e = load(entries + v * W);
-      auto cost = gamma * load(tile.base[r] + v * W) + alpha;
-      if (pass.has_norms) cost += load(pass.beta.template as<T>() + j + v * W);
+      auto cost = gamma * load(base + v * W) + alpha;
+      if (beta) cost += load(beta + v * W);
       cost = larger(cost, splat(least));
-      sum += e > T(0) ? e * cost : e;  // 0 x inf on a forbidden pair is 0
+      return e > T(0) ? e * cost : e;  // 0 x inf on a forbidden pair is 0
+    };
+    auto even = sums[0], odd = even - even;
+    for (int64_t v = 0; v < vectors; v += 2) {
+      even += paid(v);
+      odd += paid(v + 1);
     }
-    sums[0] = sum;
+    sums[0] = even + odd;
   });
 }
 
@@ -146,11 +146,11 @@ void plan_grad(const Costs& costs, const Plan& plan, T* out, int threads) {
         const auto length = load(tile.base[r] + v * W), e = load(entries + v * W);
         store(entries + v * W, length > T(0) ? e / length : length);
       }
-    const T origin[4 * ROWS] = {};
     const T* y = pass.y.template as<T>() + j * D;
     const T* x = tile.x.template as<T>() + r;
-    by_fours(D, [&](int64_t k) { dot_points<T, 4>(entries, y + k * W, D, is_dot ? origin : x + k * ROWS, vectors, sums + k); },
-             [&](int64_t k) { dot_points<T, 1>(entries, y + k * W, D, is_dot ? origin : x + k * ROWS, vectors, sums + k); });
+    add_all_terms(entries, D, vectors, sums, [=](int64_t k, int64_t v) __attribute__((always_inline)) {
+      return load(y + (v * D + k) * W) - (is_dot ? T(0) : x[k * ROWS]);
+    });
   });
   const double factor = is_dot ? costs.scale : costs.kind == Kind::Euclidean ? -costs.scale : -2.0 * costs.scale;
   for (int64_t k = 0; k < costs.n * D; ++k) out[k] = T(factor * double(out[k]));

@@ -31,13 +31,13 @@ struct Simd;
 template <>
 struct Simd<float> {
   typedef float V __attribute__((vector_size(BYTES)));
-  typedef int32_t I __attribute__((vector_size(BYTES)));
+  typedef uint32_t I __attribute__((vector_size(BYTES)));
   static constexpr float HUGE_SCORE = 1e38f;
 };
 template <>
 struct Simd<double> {
   typedef double V __attribute__((vector_size(BYTES)));
-  typedef int64_t I __attribute__((vector_size(BYTES)));
+  typedef uint64_t I __attribute__((vector_size(BYTES)));
   static constexpr double HUGE_SCORE = 1e308;
 };
 typedef Simd<float>::V VF;
@@ -107,7 +107,7 @@ INLINE VD exp2_of(VD t) {
 #else
 // t = n + r with r in [-1/2, 1/2]: adding 1.5 * 2^23 leaves n in the low bits, which are then added to the exponent.
 INLINE VF exp2_of(VF t) {
-  const IF gone = ~(t > -125.0f);  // also -inf, whose remainder is NaN
+  const IF gone = ~(IF)(t > -125.0f);  // also -inf, whose remainder is NaN
   t = t < 127.0f ? t : splat(127.0f);
   const VF magic = splat(12582912.0f);
   const VF shifted = t + magic;
@@ -120,7 +120,7 @@ INLINE VF exp2_of(VF t) {
   return (VF)(((IF)p + ((IF)shifted << 23)) & ~gone);
 }
 INLINE VD exp2_of(VD t) {
-  const ID gone = ~(t > -1021.0);
+  const ID gone = ~(ID)(t > -1021.0);
   t = t < 1023.0 ? t : splat(1023.0);
   const VD magic = splat(6755399441055744.0);
   const VD shifted = t + magic;

@@ -44,11 +44,7 @@ def plan_grad(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tup
 
 
 def points_formula(costs: CostSource) -> Formula:
-    """The formula of costs between points.
-
-    Raises:
-        TypeError: The costs are stored or a function, so there are no points to differentiate by.
-    """
+    """The formula of costs between points; a TypeError where they are stored or a function of points."""
     formula = formula_of(costs)
     if formula is None or formula.y is None:
         msg = (
