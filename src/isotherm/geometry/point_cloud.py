@@ -167,10 +167,14 @@ class PointCloud(AbstractPairwise):
 
     def formula(self) -> kernels.Formula | None:
         """The cost on centred points (directions, for the cosine); None for powers of the distance and functions."""
-        return self._formula
+        # cached_property holds a lock in Python 3.11, which torch.compile (2.13) does not enter.
+        return self._make_formula() if torch.compiler.is_compiling() else self._formula
 
     @cached_property
     def _formula(self) -> kernels.Formula | None:
+        return self._make_formula()
+
+    def _make_formula(self) -> kernels.Formula | None:
         x, y = self._centred
         match self.cost:
             case SquaredEuclidean():

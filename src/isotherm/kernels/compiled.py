@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd import forward_ad
 
 from isotherm.kernels.source import formula_of
 
@@ -32,7 +33,25 @@ def why_missing() -> list[str]:
 
 
 def why_not(costs: CostSource, *tensors: Tensor | None) -> list[str]:
-    """Reasons against the compiled kernels for these inputs.
+    """Reasons against the compiled kernels for these inputs, where the kernel records no derivative.
+
+    Args:
+        costs: The costs reduced over.
+        tensors: The other inputs, None where left out.
+
+    Returns:
+        Phrases for an error message; empty if the kernels can run.
+    """
+    if not _missing and torch.compiler.is_compiling():
+        return ["torch.compile traces this call and does not look into compiled kernels"]
+    reasons = why_no_operator(costs, *tensors)
+    if not reasons and asks_for_derivative(*tensors, *known_formula(costs).tensors):
+        reasons.append("a derivative is asked for, which this kernel does not record")
+    return reasons
+
+
+def why_no_operator(costs: CostSource, *tensors: Tensor | None) -> list[str]:
+    """Reasons against the compiled kernels that are operators of torch: differentiable, and seen by torch.compile.
 
     Args:
         costs: The costs reduced over.
@@ -43,8 +62,6 @@ def why_not(costs: CostSource, *tensors: Tensor | None) -> list[str]:
     """
     if _missing:
         return [_missing]
-    if torch.compiler.is_compiling():
-        return ["torch.compile traces this call and does not look into compiled kernels"]
     reasons = []
     if costs.device.type != "cpu":
         reasons.append(f"the costs are on {costs.device}, not in the CPU's memory")
@@ -57,16 +74,47 @@ def why_not(costs: CostSource, *tensors: Tensor | None) -> list[str]:
     if formula is None:
         name = repr(costs).splitlines()[0]
         reasons.append(f"{name} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix")
-    elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*given, *formula.tensors)):
-        reasons.append("a derivative is asked for, which these kernels do not record")
+    elif _is_transformed(*given, *formula.tensors):
+        reasons.append("torch.func or forward-mode differentiation looks into this call, which these kernels do not show")
     return reasons
+
+
+def asks_for_derivative(*tensors: Tensor | None) -> bool:
+    """Whether autograd would record an operation on these tensors."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def is_eager(*tensors: Tensor | None) -> bool:
+    """Whether nothing but numbers is asked for, so that a kernel may be called past torch's dispatcher."""
+    if torch.compiler.is_compiling() or asks_for_derivative(*tensors):
+        return False
+    return all(tensor is None or type(tensor) in _PLAIN for tensor in tensors)
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def _is_transformed(*tensors: Tensor) -> bool:
+    """Whether a torch.func transform wraps a tensor, or it carries a tangent; no public question asks for the first."""
+    if torch.compiler.is_compiling():
+        return False
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
+        return True
+    if forward_ad._current_level < 0:
+        return False
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+
+
+def known_formula(costs: CostSource) -> Formula:
+    """The formula of the costs; only after `why_not` found no reason against them."""
+    formula = formula_of(costs)
+    assert formula is not None, "this is our bug: why_not() was not asked"
+    return formula
 
 
 def bind(costs: CostSource) -> Any:
     """The costs as the extension takes them; only after `why_not` found no reason against it."""
-    formula = formula_of(costs)
-    assert formula is not None, "this is our bug: why_not() was not asked"
-    return bind_formula(formula)
+    return bind_formula(known_formula(costs))
 
 
 def bind_formula(formula: Formula) -> Any:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+import torch
+
 from isotherm.kernels import compiled
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ _forced: ContextVar[str | None] = ContextVar("isotherm_kernels_backend", default
 def use(name: str) -> Iterator[None]:
     """Run every reduction inside the block on one backend; for debugging and comparisons.
 
-    Holds for the current thread (or task) only. A reduction that the backend cannot do raises, with its reasons.
+    Holds for the current thread (or task) only. A reduction that the backend cannot do raises, with its reasons. A
+    function compiled by torch.compile keeps the backend it was first traced with.
 
     Args:
         name: "cpu" (compiled, fused) or "reference" (plain torch, the definition).
@@ -36,7 +39,6 @@ def use(name: str) -> Iterator[None]:
         ValueError: No backend has this name.
 
     Example:
-        >>> import torch
         >>> from isotherm.geometry import PointCloud
         >>> with use("reference"):
         ...     PointCloud(torch.zeros(1, 2), torch.zeros(3, 2)).softmin(torch.zeros(3), epsilon=1.0)
@@ -65,13 +67,22 @@ def backends() -> dict[str, list[str]]:
     return {"cpu": compiled.why_missing(), "reference": []}
 
 
-def choose(modules: tuple[ModuleType, ...], costs: CostSource, *tensors: Tensor | None) -> ModuleType:
+@torch.compiler.assume_constant_result
+def _current() -> str | None:
+    """The forced backend, if any; torch.compile does not follow context variables (2.13) and keeps what it finds."""
+    return _forced.get()
+
+
+def choose(
+    modules: tuple[ModuleType, ...], costs: CostSource, *tensors: Tensor | None, rule: str = "why_not"
+) -> ModuleType:
     """The module that runs a reduction on these inputs.
 
     Args:
         modules: One module for each backend, fastest first; each answers `why_not(costs, *tensors)`.
         costs: The costs reduced over.
         *tensors: The other inputs, None where left out.
+        rule: Name of the function to ask, where a module holds reductions with different answers.
 
     Returns:
         The first module without a reason against it, or the forced one.
@@ -79,13 +90,13 @@ def choose(modules: tuple[ModuleType, ...], costs: CostSource, *tensors: Tensor 
     Raises:
         RuntimeError: The forced backend cannot run this.
     """
-    forced = _forced.get()
+    forced = _current()
     reasons: dict[str, list[str]] = {}
     for module in modules:
         name = module.__name__.rpartition(".")[2]
         if forced not in {None, name}:
             continue
-        reasons[name] = module.why_not(costs, *tensors)
+        reasons[name] = getattr(module, rule, module.why_not)(costs, *tensors)
         if not reasons[name]:
             return module
     operation = modules[0].__name__.split(".")[-2]

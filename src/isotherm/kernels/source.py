@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from isotherm.kernels.pairs import distances, squared_distances
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,7 +27,7 @@ class Shaped(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """Costs that a fused kernel computes itself, C_ij = scale * base_ij + offset.
+    """Costs that a fused kernel computes itself, C_ij = scale * base_ij + offset; also a `CostSource` by itself.
 
     Attributes:
         kind: Which base: |x_i - y_j|^2, |x_i - y_j|, x_i . y_j, or the entry x_ij of a stored matrix.
@@ -33,6 +35,11 @@ class Formula:
         y: Targets, shape (M, D); None where the matrix is stored.
         scale: Factor, any sign.
         offset: What is added to every cost.
+
+    Example:
+        >>> import torch
+        >>> Formula("sqeuclidean", torch.zeros(1, 1), torch.tensor([[1.0], [2.0]]), scale=0.5).block(slice(None))
+        tensor([[0.5000, 2.0000]])
     """
 
     kind: Literal["sqeuclidean", "euclidean", "dot", "stored"]
@@ -45,6 +52,45 @@ class Formula:
     def tensors(self) -> tuple[Tensor, ...]:
         """What the costs are made of."""
         return (self.x,) if self.y is None else (self.x, self.y)
+
+    @property
+    def settings(self) -> tuple[str, float, float]:
+        """What is no tensor: kind, scale, offset."""
+        return self.kind, self.scale, self.offset
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of sources and of targets, (N, M)."""
+        return self.x.shape[0], self.x.shape[1] if self.y is None else self.y.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the points, or of the matrix."""
+        return self.x.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the points, or of the matrix."""
+        return self.x.device
+
+    def formula(self) -> Formula:
+        """Itself."""
+        return self
+
+    def block(self, rows: slice | Tensor) -> Tensor:
+        """Costs of some sources to all targets, shape (n, M), in plain torch."""
+        base = self.x[rows]
+        if self.y is not None:
+            match self.kind:
+                case "sqeuclidean":
+                    base = squared_distances(base, self.y)
+                case "euclidean":
+                    base = distances(base, self.y)
+                case _:
+                    base = base @ self.y.T
+        if self.scale != 1.0:
+            base = self.scale * base
+        return base if self.offset == 0.0 else base + self.offset
 
     def transpose(self) -> Formula:
         """The same costs with sources and targets swapped."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isotherm.kernels.compiled import bind, extension, plain, why_not
+from isotherm.kernels import ops
+from isotherm.kernels.compiled import known_formula
+from isotherm.kernels.compiled import why_no_operator as why_not
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,10 +23,8 @@ def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: f
 
     The rows' own sums are the last column of the product, so the rounding of the softmin cancels.
     """
-    bound, threads, h = bind(costs), torch.get_num_threads(), plain(h)
-    f = torch.empty(costs.shape[0], dtype=h.dtype)
-    extension.softmin(bound, h, None, epsilon, f, threads)
-    columns = torch.cat([plain(values), values.new_ones(values.shape[0], 1)], dim=1)  # (M, K + 1)
-    out = torch.empty(costs.shape[0], columns.shape[1], dtype=h.dtype)
-    extension.plan_apply(bound, f, h, columns, epsilon, out, threads)
+    formula = known_formula(costs)
+    f = ops.softmin(formula, h, None, epsilon=epsilon)
+    columns = torch.cat([values, torch.ones_like(h)[:, None]], dim=1)  # (M, K + 1)
+    out = ops.plan_apply(formula, f, h, columns, epsilon=epsilon)
     return out[:, :-1] / out[:, -1:]

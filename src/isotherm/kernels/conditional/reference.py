@@ -46,7 +46,7 @@ def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: f
     out = torch.empty(costs.shape[0], values.shape[1], dtype=values.dtype, device=values.device)
     for rows in row_blocks(costs):
         scores = (h - costs.block(rows)).div_(epsilon)  # (n, M)
-        weights = scores.sub_(scores.amax(-1, keepdim=True)).clamp_(min=-80.0).exp_()
-        weights.mul_(h > -torch.inf)
+        top = scores.detach().amax(-1, keepdim=True)  # its derivative cancels
+        weights = scores.sub_(top).clamp_(min=-80.0).exp_() * (h > -torch.inf)
         out[rows] = (weights @ values) / weights.sum(-1, keepdim=True)
     return out

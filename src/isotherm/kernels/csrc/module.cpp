@@ -217,11 +217,20 @@ void plan_cost(const BoundCosts& c, Input p, Input q, double epsilon, Output out
   with_kernels(c, [&](const auto& k, auto t) { k.plan_cost(c.costs, plan, data<decltype(t)>(out), threads); });
 }
 
-void plan_grad(const BoundCosts& c, Input p, Input q, double epsilon, Output out, int threads) {
+void plan_grad(const BoundCosts& c, Input p, Input q, std::optional<Input> left, std::optional<Input> right,
+               double epsilon, Output out, int threads) {
   if (c.costs.kind == Kind::Stored) reject_value("A stored matrix has no points to differentiate by.");
+  if (left.has_value() != right.has_value()) reject_value("`left` and `right` must be given together: got one of them.");
   const Plan plan = plan_of(c, p, q, epsilon);
+  Weights weights{nullptr, nullptr, 0};
+  if (left) {
+    c.expect(*left, "left", {c.n(), -1});
+    weights = {left->data(), right->data(), int64_t(left->shape(1))};
+    c.expect(*right, "right", {c.m(), weights.count});
+    if (weights.count < 1) reject_value("`left` and `right` must have a column at least: got none.");
+  }
   c.expect(out, "out", {c.n(), c.costs.d});
-  with_kernels(c, [&](const auto& k, auto t) { k.plan_grad(c.costs, plan, data<decltype(t)>(out), threads); });
+  with_kernels(c, [&](const auto& k, auto t) { k.plan_grad(c.costs, plan, weights, data<decltype(t)>(out), threads); });
 }
 
 double product_sum(const BoundCosts& c, Input a, Input b, std::optional<double> centre, int threads) {
@@ -279,8 +288,8 @@ NB_MODULE(_cpu, m) {
         nb::arg("out"), nb::arg("threads"));
   m.def("plan_cost", &plan_cost, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("epsilon"), nb::arg("out"),
         nb::arg("threads"));
-  m.def("plan_grad", &plan_grad, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("epsilon"), nb::arg("out"),
-        nb::arg("threads"));
+  m.def("plan_grad", &plan_grad, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("left").none(),
+        nb::arg("right").none(), nb::arg("epsilon"), nb::arg("out"), nb::arg("threads"));
   m.def("product_sum", &product_sum, nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("centre").none(),
         nb::arg("threads"));
   m.def("sinkhorn_step", &sinkhorn_step, nb::arg("costs"), nb::arg("q"), nb::arg("f"), nb::arg("guess"),

@@ -88,15 +88,20 @@ void plan_sums(const Pass<T>& pass, const Plan& plan, int64_t count, int threads
   });
 }
 
+// Values (m, count) in transposed order, each column `stride` long; zero where there is no mass, whatever the value.
+template <class T>
+void transpose_values(const T* values, const T* q, int64_t m, int64_t count, int64_t stride, T* columns) {
+  for (int64_t j = 0; j < m; ++j)
+    for (int64_t k = 0; k < count; ++k) columns[k * stride + j] = q[j] == -T(INFINITY) ? T(0) : values[j * count + k];
+}
+
 template <class T>
 void plan_apply(const Costs& costs, const Plan& plan, const T* values, int64_t count, T* out, int threads) {
   const Pass<T> pass(costs, static_cast<const T*>(plan.q), LOG2E / plan.epsilon);
   const int64_t stride = pass.columns;
   const Scratch transposed(stride * count * int64_t(sizeof(T)));
   T* columns = transposed.as<T>();
-  const T* q = static_cast<const T*>(plan.q);
-  for (int64_t j = 0; j < costs.m; ++j)  // no mass: no contribution, whatever the value
-    for (int64_t k = 0; k < count; ++k) columns[k * stride + j] = q[j] == -T(INFINITY) ? T(0) : values[j * count + k];
+  transpose_values(values, static_cast<const T*>(plan.q), costs.m, count, stride, columns);
   plan_sums(pass, plan, count, threads, out,
             [=](const Tile<T>&, int, int64_t j, int64_t vectors, const T* entries, auto* sums) {
     add_all_terms(entries, count, vectors, sums, [=](int64_t k, int64_t v) __attribute__((always_inline)) {
@@ -132,15 +137,33 @@ void plan_cost(const Costs& costs, const Plan& plan, T* out, int threads) {
   });
 }
 
-// Derivative of <P, C> with P held fixed, by each x_i: sum_j P_ij dC_ij / dx_i, (n, d).
+// entries_j *= sum_k left_k columns_k[j].
 template <class T>
-void plan_grad(const Costs& costs, const Plan& plan, T* out, int threads) {
+INLINE void weigh(T* entries, const T* left, const T* columns, int64_t stride, int64_t count, int64_t vectors) {
+  constexpr int W = WIDTH<T>;
+  for (int64_t v = 0; v < vectors; ++v) {
+    auto weight = left[0] * load(columns + v * W);
+    for (int64_t k = 1; k < count; ++k) weight = left[k] * load(columns + k * stride + v * W) + weight;
+    store(entries + v * W, load(entries + v * W) * weight);
+  }
+}
+
+// Derivative of <P * W, C> with P and W held fixed, by each x_i: sum_j P_ij W_ij dC_ij / dx_i, (n, d).
+template <class T>
+void plan_grad(const Costs& costs, const Plan& plan, const Weights& weights, T* out, int threads) {
   constexpr int W = WIDTH<T>;
   const Pass<T> pass(costs, static_cast<const T*>(plan.q), LOG2E / plan.epsilon);
+  const int64_t stride = pass.columns, count = weights.count;
+  const Scratch transposed(stride * count * int64_t(sizeof(T)));
+  T* columns = transposed.as<T>();
+  const T* left = static_cast<const T*>(weights.left);
+  if (count)
+    transpose_values(static_cast<const T*>(weights.right), static_cast<const T*>(plan.q), costs.m, count, stride, columns);
   const int64_t D = costs.d;
   const bool is_dot = costs.kind == Kind::Dot;
   plan_sums(pass, plan, D, threads, out,
             [&](const Tile<T>& tile, int r, int64_t j, int64_t vectors, T* entries, auto* sums) {
+    if (count) weigh(entries, left + (tile.first + r) * count, columns + j, stride, count, vectors);
     if (costs.kind == Kind::Euclidean)
       for (int64_t v = 0; v < vectors; ++v) {  // a distance of zero has derivative zero here
         const auto length = load(tile.base[r] + v * W), e = load(entries + v * W);

@@ -31,13 +31,19 @@ struct Plan {
   double epsilon;
 };
 
+// Weights on the pairs of a plan, W_ij = sum_k left_ik right_jk; all one where count is 0.
+struct Weights {
+  const void *left, *right;  // (n, count), (m, count)
+  int64_t count;
+};
+
 template <class T>
 struct Kernels {
   void (*softmin)(const Costs&, const T* h, const T* guess, double epsilon, T* out, int threads);
   void (*hard_min)(const Costs&, const T* h, T* out, int threads);
   void (*plan_apply)(const Costs&, const Plan&, const T* values, int64_t k, T* out, int threads);
   void (*plan_cost)(const Costs&, const Plan&, T* out, int threads);
-  void (*plan_grad)(const Costs&, const Plan&, T* out, int threads);
+  void (*plan_grad)(const Costs&, const Plan&, const Weights&, T* out, int threads);
   void (*product_sum)(const Costs&, const T* a, const T* b, const double* centre, double* out, int threads);
   void (*sinkhorn_step)(const Costs&, const Step&, int threads);
   double (*probe_fma)(int64_t repeats);  // see probe.h

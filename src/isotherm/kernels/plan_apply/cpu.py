@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isotherm.kernels.compiled import bind, extension, plain, why_not
+from isotherm.kernels import ops
+from isotherm.kernels.compiled import bind, extension, known_formula, plain
+from isotherm.kernels.compiled import why_no_operator as why_not
+from isotherm.kernels.compiled import why_not as why_not_cost
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from isotherm.kernels.source import CostSource
 
-__all__ = ["plan_apply", "plan_cost", "why_not"]
+__all__ = ["plan_apply", "plan_cost", "why_not", "why_not_cost"]
 
 
 def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
     """See `isotherm.kernels.plan_apply`."""
-    out = torch.empty(costs.shape[0], values.shape[1], dtype=values.dtype)
-    threads = torch.get_num_threads()
-    extension.plan_apply(bind(costs), plain(p), plain(q), plain(values), epsilon, out, threads)
-    return out
+    return ops.plan_apply(known_formula(costs), p, q, values, epsilon=epsilon)
 
 
 def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:

@@ -43,4 +43,5 @@ def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float, paid: 
     """
     if paid is not None and paid is not costs:
         return reference.plan_cost(costs, p, q, epsilon=epsilon, paid=paid)
-    return choose((cpu, reference), costs, p, q).plan_cost(costs, p, q, epsilon=epsilon)
+    backend = choose((cpu, reference), costs, p, q, rule="why_not_cost")
+    return backend.plan_cost(costs, p, q, epsilon=epsilon)

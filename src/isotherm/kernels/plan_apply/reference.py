@@ -55,7 +55,7 @@ def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float, paid: 
     out = torch.empty(costs.shape[0], dtype=p.dtype, device=p.device)
     for rows in row_blocks(costs):
         plan = _positive_plan_block(costs, p, q, rows, epsilon)
-        out[rows] = plan.mul_(paid.block(rows)) @ kept
+        out[rows] = (plan * paid.block(rows)) @ kept
     return torch.where(p > -torch.inf, out, torch.zeros_like(out))
 
 

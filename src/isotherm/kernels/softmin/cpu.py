@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from isotherm.kernels.compiled import bind, extension, plain, why_not
+from isotherm.kernels import ops
+from isotherm.kernels.compiled import known_formula
+from isotherm.kernels.compiled import why_no_operator as why_not
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,4 @@ __all__ = ["softmin", "why_not"]
 
 def softmin(costs: CostSource, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
     """See `isotherm.kernels.softmin`."""
-    out = torch.empty(costs.shape[0], dtype=h.dtype)
-    shift = None if guess is None else plain(guess)
-    extension.softmin(bind(costs), plain(h), shift, epsilon, out, torch.get_num_threads())
-    return out
+    return ops.softmin(known_formula(costs), h, guess, epsilon=epsilon)

@@ -40,7 +40,7 @@ def log_sum_exp(scores: Tensor) -> Tensor:
     """
     if scores.shape[-1] == 0:
         return torch.full(scores.shape[:-1], -torch.inf, dtype=scores.dtype, device=scores.device)
-    top = scores.amax(-1)
+    top = scores.detach().amax(-1)  # its derivative cancels
     shift = torch.where(top.isfinite(), top, torch.zeros_like(top))
     sums = scores.sub_(shift[..., None]).clamp_(min=-80.0).exp_().sum(-1)
     return torch.where(top == -torch.inf, top, sums.log_() + shift)
