@@ -51,7 +51,7 @@ def test_binding_names_wrong_settings() -> None:
     with pytest.raises(ValueError, match="`y` is missing"):
         EXTENSION.Costs("dot", torch.zeros(2, 2), None, 1.0, 0.0)
     with pytest.raises(ValueError, match="no points"):
-        EXTENSION.plan_grad(costs(kind="stored"), torch.zeros(4), torch.zeros(5), 1.0, torch.empty(4, 3), 1)
+        EXTENSION.plan_grad(costs(kind="stored"), torch.zeros(4), torch.zeros(5), None, None, 1.0, torch.empty(4, 3), 1)
     with pytest.raises(ValueError, match="at least one coordinate"):
         EXTENSION.Costs("dot", torch.zeros(2, 0), torch.zeros(2, 0), 1.0, 0.0)
     with pytest.raises(ValueError, match="instruction set"):
@@ -118,7 +118,8 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
                 case 3:
                     EXTENSION.plan_cost(bound, p, q, number, row, threads)
                 case 4:
-                    EXTENSION.plan_grad(bound, p, q, number, strange_array(rng, (n, d)), threads)
+                    left, right = (rng.choice([None, strange_array(rng, (rows, 2))]) for rows in (n, m))
+                    EXTENSION.plan_grad(bound, p, q, left, right, number, strange_array(rng, (n, d)), threads)
                 case 5:
                     EXTENSION.product_sum(bound, p, q, None, threads)
                 case 6:

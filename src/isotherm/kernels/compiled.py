@@ -37,7 +37,7 @@ def why_not(costs: CostSource, *tensors: Tensor | None) -> list[str]:
 
     Args:
         costs: The costs reduced over.
-        tensors: The other inputs, None where left out.
+        *tensors: The other inputs, None where left out.
 
     Returns:
         Phrases for an error message; empty if the kernels can run.
@@ -75,7 +75,9 @@ def why_no_operator(costs: CostSource, *tensors: Tensor | None) -> list[str]:
         name = repr(costs).splitlines()[0]
         reasons.append(f"{name} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix")
     elif _is_transformed(*given, *formula.tensors):
-        reasons.append("torch.func or forward-mode differentiation looks into this call, which these kernels do not show")
+        reasons.append(
+            "torch.func or forward-mode differentiation looks into this call, which these kernels do not show"
+        )
     return reasons
 
 
@@ -98,7 +100,7 @@ def _is_transformed(*tensors: Tensor) -> bool:
     """Whether a torch.func transform wraps a tensor, or it carries a tangent; no public question asks for the first."""
     if torch.compiler.is_compiling():
         return False
-    if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors):  # pyright: ignore[reportAttributeAccessIssue]
         return True
     if forward_ad._current_level < 0:
         return False

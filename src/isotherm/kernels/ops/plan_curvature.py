@@ -46,7 +46,9 @@ def plan_curvature(
     schema="(Tensor x, Tensor y, Tensor p, Tensor q, Tensor left, Tensor right, Tensor z, "
     "str kind, float scale, float offset, float epsilon) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
-def _operator(x: Tensor, y: Tensor, p: Tensor, q: Tensor, left: Tensor, right: Tensor, z: Tensor, *settings: Any) -> Any:
+def _operator(
+    x: Tensor, y: Tensor, p: Tensor, q: Tensor, left: Tensor, right: Tensor, z: Tensor, *settings: Any
+) -> Any:
     formula, epsilon = Formula(settings[0], x, y, *settings[1:3]), settings[3]
     scale = formula.scale
     given = (x, y, p, q, left, right)

@@ -42,7 +42,9 @@ def plan_grad(
     return _operator(formula.x, formula.y, p, q, left, right, *formula.settings, epsilon)
 
 
-def _compute(formula: Formula, p: Tensor, q: Tensor, left: Tensor | None, right: Tensor | None, epsilon: float) -> Tensor:
+def _compute(
+    formula: Formula, p: Tensor, q: Tensor, left: Tensor | None, right: Tensor | None, epsilon: float
+) -> Tensor:
     out = torch.empty(formula.x.shape, dtype=p.dtype)
     if left is not None and left.shape[1] == 0:
         return out.zero_()
