@@ -275,6 +275,7 @@ def test_torch_compile_traces_a_geometry_made_before(geometry):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch 2.13 about itself
 def test_default_torch_compile_runs_the_passes(has_inductor):
     (x, y), (h,) = points("sqeuclidean", 3), tensors((7,))
     with torch.no_grad():

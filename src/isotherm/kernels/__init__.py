@@ -1,8 +1,10 @@
 """Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
 
-Read in this order: `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`, `product_sum`,
-`sinkhorn_step`, `plan_grad`; each folder holds one reduction: its `reference`, the definition in plain torch, and `cpu`, fused. `dispatch` chooses between them;
-`compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp, pass.h, then one reduction).
+Read in this order: `pairs` and `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`,
+`product_sum`, `sinkhorn_step`, `plan_grad`, `plan_hessian`; each folder holds one reduction: its `reference`, the
+definition in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
+`dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
+pass.h, then one reduction).
 """
 
 from .conditional import conditional_block as conditional_block
@@ -14,6 +16,8 @@ from .plan_apply import plan_apply as plan_apply
 from .plan_apply import plan_block as plan_block
 from .plan_apply import plan_cost as plan_cost
 from .plan_grad import plan_grad as plan_grad
+from .plan_hessian import plan_hessian as plan_hessian
+from .plan_hessian import value_hessian as value_hessian
 from .product_sum import product_sum as product_sum
 from .sinkhorn_step import RowUpdate as RowUpdate
 from .sinkhorn_step import is_fused as is_fused
@@ -40,9 +44,11 @@ __all__ = [
     "plan_block",
     "plan_cost",
     "plan_grad",
+    "plan_hessian",
     "product_sum",
     "row_blocks",
     "sinkhorn_step",
     "softmin",
     "use",
+    "value_hessian",
 ]
