@@ -1,12 +1,14 @@
 """Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
 
 Read in this order: `pairs` and `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`,
-`product_sum`, `sinkhorn_step`, `plan_grad`, `plan_hessian`; each folder holds one reduction: its `reference`, the
+`product_sum`, `sinkhorn_step`, `plan_grad`, `plan_hessian`, `batched_softmin`; each folder holds one reduction: its `reference`, the
 definition in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
 `dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
 pass.h, then one reduction).
 """
 
+from .batched_softmin import Batch as Batch
+from .batched_softmin import batched_softmin as batched_softmin
 from .conditional import conditional_block as conditional_block
 from .conditional import conditional_mean as conditional_mean
 from .dispatch import backends as backends
@@ -31,10 +33,12 @@ from .source import row_blocks as row_blocks
 
 __all__ = [
     "BLOCK_ENTRIES",
+    "Batch",
     "CostSource",
     "Formula",
     "RowUpdate",
     "backends",
+    "batched_softmin",
     "conditional_block",
     "conditional_mean",
     "hard_min",

@@ -185,6 +185,40 @@ void softmin(const BoundCosts& c, Input h, std::optional<Input> guess, double ep
   });
 }
 
+// Where each of many problems begins among all sources, or all targets, and where the last ends.
+void check_starts(const std::vector<int64_t>& starts, const char* name, size_t problems, int64_t end) {
+  bool fits = starts.size() == problems + 1 && starts.front() == 0 && starts.back() == end;
+  for (size_t b = 0; fits && b < problems; ++b) fits = starts[b] <= starts[b + 1];
+  if (!fits)
+    reject_value(std::string("`") + name + "` must rise from 0 to " + std::to_string(end) + " in " +
+                 std::to_string(problems + 1) + " steps, one more than there are temperatures: got others.");
+}
+
+// Many softmins, each by one thread.
+void batched_softmin(const BoundCosts& c, const std::vector<int64_t>& x_starts, const std::vector<int64_t>& y_starts,
+                     Input h, std::optional<Input> guess, const std::vector<double>& epsilon, Output out, int threads) {
+  if (c.costs.kind == Kind::Stored) reject_value("Batches need points: got a stored matrix.");
+  c.expect(h, "h", {c.m()});
+  if (guess) c.expect(*guess, "guess", {c.n()});
+  c.expect(out, "out", {c.n()});
+  check_starts(x_starts, "source_starts", epsilon.size(), c.n());
+  check_starts(y_starts, "target_starts", epsilon.size(), c.m());
+  for (const double one : epsilon) check_temperature(one);
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    auto one = [&](int64_t b) {
+      const int64_t i = x_starts[b], j = y_starts[b];
+      Costs costs = c.costs;
+      costs.n = x_starts[b + 1] - i;
+      costs.m = y_starts[b + 1] - j;
+      costs.x = static_cast<const T*>(costs.x) + i * costs.d;
+      costs.y = static_cast<const T*>(costs.y) + j * costs.d;
+      k.softmin(costs, data<T>(h) + j, guess ? data<T>(guess) + i : nullptr, epsilon[b], data<T>(out) + i, 1);
+    };
+    parallel(int64_t(epsilon.size()), threads, [](void* f, int64_t b) { (*static_cast<decltype(one)*>(f))(b); }, &one);
+  });
+}
+
 void hard_min(const BoundCosts& c, Input h, Output out, int threads) {
   c.expect(h, "h", {c.m()});
   c.expect(out, "out", {c.n()});
@@ -283,6 +317,8 @@ NB_MODULE(_cpu, m) {
            nb::arg("y").none(), nb::arg("scale"), nb::arg("offset"));
   m.def("softmin", &softmin, nb::arg("costs"), nb::arg("h"), nb::arg("guess").none(), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
+  m.def("batched_softmin", &batched_softmin, nb::arg("costs"), nb::arg("source_starts"), nb::arg("target_starts"),
+        nb::arg("h"), nb::arg("guess").none(), nb::arg("epsilon"), nb::arg("out"), nb::arg("threads"));
   m.def("hard_min", &hard_min, nb::arg("costs"), nb::arg("h"), nb::arg("out"), nb::arg("threads"));
   m.def("plan_apply", &plan_apply, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("values"), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));

@@ -61,7 +61,7 @@ def value_hessian(
         >>> value_hessian(costs, p, q, torch.ones(1, 1), epsilon=1.0)
         tensor([[2.]])
     """
-    tolerance = torch.finfo(p.dtype).eps ** (2 / 3) if tolerance is None else tolerance
+    share = torch.finfo(p.dtype).eps ** (2 / 3) if tolerance is None else tolerance
     formula = points_formula(costs)
     one_a, one_b = torch.ones_like(p)[:, None], torch.ones_like(q)[:, None]
     by_x, _, by_p, by_q, _, _ = plan_curvature(formula, p, q, one_a, one_b, z, epsilon=epsilon)
@@ -73,7 +73,7 @@ def value_hessian(
         lambda v: plan_hessian(formula, p, q, v[:, None], epsilon=epsilon)[:, 0],
         wanted,
         epsilon * inverse_r,
-        floor=tolerance * (float(by_p.norm()) + float(by_q.norm())),
+        floor=share * (float(by_p.norm()) + float(by_q.norm())),
         max_iterations=max_iterations,
     )
     w = (epsilon * by_q - plan_apply(formula.transpose(), q, p, u[:, None], epsilon=epsilon)[:, 0]) * inverse_c
