@@ -17,6 +17,8 @@ PIP_ARGS    ?=
 # Extra words for pytest, e.g. PYTEST_ARGS="-k coupling -x". Workers: JOBS=0 runs in one process.
 PYTEST_ARGS ?=
 JOBS        ?= 2
+# Extra words for the timings, e.g. BENCH_ARGS="--rounds 10 --threads 1,4".
+BENCH_ARGS  ?=
 
 # Threads that wait by spinning fight for the cores as soon as anything else runs on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -70,6 +72,26 @@ examples: $(VENV)/.demo  ## Run every script in examples/, without a screen; wri
 	  (cd $(OUT)/examples && MPLBACKEND=Agg $(abspath $(BIN))/python "$$script"); \
 	done
 
+# ------------------------------------------------------------------------------------------ how fast
+
+# What isotherm is compared with stands beside .venv and looks into it, so that .venv never depends on it.
+$(VENV)-peers/.peers: benchmarks/peers.txt $(VENV)/.dev
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) --no-deps -r benchmarks/peers.txt
+	$(VENV)-peers/bin/python .ci/look_into.py $(BIN)/python
+	@touch $@
+
+.PHONY: bench
+bench: $(VENV)/.dev  ## Time every kernel against the machine's limits and plain torch; prints the table
+	$(BIN)/python -m benchmarks.run --suite short $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.compare benchmarks/results/cpu-short.json
+
+.PHONY: bench-peers
+bench-peers: $(VENV)-peers/.peers  ## One pass against GeomLoss/KeOps and plain torch; README's table
+	$(BIN)/python -m benchmarks.run --suite peers --implementations isotherm,reference,torch,geomloss \
+	  --peers-python $(abspath $(VENV)-peers)/bin/python $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.compare benchmarks/results/cpu-peers.json
+
 # ------------------------------------------------------------------------------------------- check it
 
 .PHONY: test
@@ -86,11 +108,6 @@ sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and unde
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=2 PYTHONPATH=.ci \
 	  ISOTHERM_EXTENSION="$$(ls build/sanitize/_cpu*.so)" $(BIN)/python -m pytest -q -p other_extension \
 	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_dispatch.py
-
-.PHONY: bench
-bench: $(VENV)/.dev  ## Measure the CPU kernels beside this machine's limits and plain torch; prints a table
-	@mkdir -p $(OUT)
-	$(BIN)/python benchmarks/kernels.py --output $(OUT)/kernels.json
 
 .PHONY: test-base
 test-base: $(VENV)-base/.base  ## Check the base install alone: torch and numpy, no extras
@@ -135,8 +152,8 @@ constraints: $(VENV)/.dev  ## Write constraints.txt from the versions in .venv
 
 .PHONY: clean
 clean:  ## Remove what was built and written, keep .venv
-	rm -rf $(OUT) site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(VENV)-base
-	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -rf $(OUT) site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(VENV)-base $(VENV)-peers
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .PHONY: help
 help:  ## Show this list
