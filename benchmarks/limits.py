@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from functools import partial
 
 import torch
 
-import isotherm
 from benchmarks.cases import Case, work
 from isotherm.kernels import compiled
 
-SOURCE = Path(__file__).with_name("limits.cpp")
-HEADERS = Path(isotherm.__file__).parent / "kernels" / "csrc"
-FLAGS = {
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"],
-    "avx2": ["-mavx2", "-mfma"],
-    "baseline": [],
-}
 DTYPES = {"float32": "f32", "float64": "f64"}
 MEMORY_BYTES = 1 << 30  # read and copied; beyond any cache
-
-
-@cache
-def library() -> tuple[ctypes.CDLL | None, str]:
-    """The loops of limits.cpp and how they came about, or None and why there are none."""
-    if compiled.why_missing():
-        return None, "torch (sgemm and exp), because " + compiled.why_missing()[0]
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        return None, "torch (sgemm and exp), because no C++ compiler was found"
-    name = compiled.extension.instruction_set()
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "limits.so"
-        flags = ["-O3", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-        command = [compiler, *flags, *FLAGS[name], f"-DISA={name}", f"-I{HEADERS}", str(SOURCE), "-o", str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return None, f"torch (sgemm and exp), because limits.cpp did not compile: {done.stderr.strip()[:200]}"
-        return ctypes.CDLL(str(target)), f"loops over {name} registers, benchmarks/limits.cpp"
 
 
 def measure(threads: int, *, seconds: float = 0.03, with_memory: bool = True) -> dict[str, float | str]:
@@ -61,33 +28,42 @@ def measure(threads: int, *, seconds: float = 0.03, with_memory: bool = True) ->
         Rates of all threads together, in 1e9 per second: "fma_f32", "exp_f32", the same in float64, and
         "read_bytes", "copy_bytes" (bytes read plus bytes written). "source" says how they were measured.
     """
-    loops, source = library()
+    missing = compiled.why_missing()
+    source = f"torch (sgemm and exp), because {missing[0]}" if missing else "the extension's probes, in registers"
     rates: dict[str, float | str] = {"source": source}
     for dtype, short in DTYPES.items():
-        for name, key in (("multiply_adds", f"fma_{short}"), ("exponentials", f"exp_{short}")):
-            if loops is None:
-                rates[key] = torch_rate(name, getattr(torch, dtype))
+        for name in ("fma", "exp"):
+            if missing:
+                rates[f"{name}_{short}"] = torch_rate(name, getattr(torch, dtype))
             else:
-                rates[key] = loop_rate(loops, f"{name}_{short}", threads, seconds)
+                probe = partial(getattr(compiled.extension, f"probe_{name}"), is_double=dtype == "float64")
+                rates[f"{name}_{short}"] = probe_rate(probe, threads, seconds)
     if with_memory:
         rates |= memory_rates()
     return rates
 
 
-def loop_rate(loops: ctypes.CDLL, name: str, threads: int, seconds: float) -> float:
-    """Rate of one loop of limits.cpp on all threads together; ctypes lets go of the interpreter lock."""
-    run, amount = getattr(loops, name), getattr(loops, name + "_work")
-    run.argtypes, run.restype, amount.restype = [ctypes.c_int64], None, ctypes.c_int64
-    rounds = 1000
-    while (took := timed(lambda: run(rounds))) < 0.2 * seconds:
-        rounds *= 4
-    rounds = max(1, int(rounds * seconds / took))
+def probe_rate(probe: Callable[[int], float], threads: int, seconds: float) -> float:
+    """Rate of a probe on all threads together; it lets go of the interpreter lock.
+
+    Args:
+        probe: Takes repeats, returns how many operations it did.
+        threads: How many run at once.
+        seconds: About how long.
+
+    Returns:
+        1e9 operations per second.
+    """
+    repeats = 1000
+    while (took := timed(partial(probe, repeats))) < 0.2 * seconds:
+        repeats *= 4
+    repeats = max(1, int(repeats * seconds / took))
     ready = threading.Barrier(threads + 1)
-    ends = [0.0] * threads
+    done, ends = [0.0] * threads, [0.0] * threads
 
     def body(k: int) -> None:
         ready.wait()
-        run(rounds)
+        done[k] = probe(repeats)
         ends[k] = time.perf_counter()
 
     workers = [threading.Thread(target=body, args=(k,)) for k in range(threads)]
@@ -97,12 +73,12 @@ def loop_rate(loops: ctypes.CDLL, name: str, threads: int, seconds: float) -> fl
     start = time.perf_counter()
     for worker in workers:
         worker.join()
-    return threads * rounds * amount() / (max(ends) - start) / 1e9
+    return sum(done) / (max(ends) - start) / 1e9
 
 
 def torch_rate(name: str, dtype: torch.dtype) -> float:
     """The same from torch, on its threads: a matrix product, and exponentials of numbers in second-level cache."""
-    if name == "multiply_adds":
+    if name == "fma":
         a = torch.rand(1024, 1024, dtype=dtype)
         return 1024**3 / best_of(lambda: a @ a) / 1e9
     t = -torch.rand(1 << 17, dtype=dtype)

@@ -47,7 +47,8 @@ class Process:
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Send a request, wait for the answer; a failure if none comes. A silent process is ended for good."""
         stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None and stdout is not None, "this is our bug: opened without pipes"
+        assert stdin, "this is our bug: opened without pipes"
+        assert stdout, "this is our bug: opened without pipes"
         try:
             stdin.write(json.dumps({"do": do} | request) + "\n")
             stdin.flush()
@@ -69,7 +70,7 @@ class Process:
 
     def close(self) -> None:
         """End it."""
-        assert self.process.stdin is not None, "this is our bug: opened without pipes"
+        assert self.process.stdin, "this is our bug: opened without pipes"
         self.process.stdin.close()
         try:
             self.process.wait(timeout=10)
@@ -184,7 +185,7 @@ class Run:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Time a suite and return what goes into the JSON."""
-    job, began, busy = Run(options), time.time(), busy_seconds()
+    job, began, busy, measured = Run(options), time.time(), busy_seconds(), commit()
     rows = job.rows()
     for number in range(options.rounds):
         job.round(rows)
@@ -208,7 +209,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "kind": "cpu",
         "suite": options.suite,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": measured,
         "machine": machine,
         "versions": versions,
         "settings": {"rounds": options.rounds, "seconds": options.seconds, "patience_s": options.patience}

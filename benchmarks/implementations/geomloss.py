@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import torch
 from geomloss._legacy import sinkhorn_samples  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from benchmarks.cases import STORED, Case
-from benchmarks.inputs import Inputs
+
+if TYPE_CHECKING:
+    from benchmarks.inputs import Inputs
 
 
 def versions() -> dict[str, str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from benchmarks.cases import Case
 from benchmarks.implementations import isotherm
-from benchmarks.inputs import Inputs
+
+if TYPE_CHECKING:
+    from benchmarks.cases import Case
+    from benchmarks.inputs import Inputs
 
 versions = isotherm.versions
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from benchmarks.cases import STORED, Case
-from benchmarks.inputs import Inputs
+
+if TYPE_CHECKING:
+    from benchmarks.inputs import Inputs
 
 BLOCK_ENTRIES = 1 << 20  # 4 MiB in float32
 
@@ -24,7 +27,8 @@ def prepare(case: Case, inputs: Inputs) -> Callable[[], tuple[Tensor, ...]]:
         msg = f"only softmin on points is written here, not {case.operation} on {case.geometry}"
         raise NotImplementedError(msg)
     x, y = inputs.costs.source_points, inputs.costs.target_points
-    assert x is not None and y is not None, "this is our bug: a stored matrix came this far"
+    assert x is not None, "this is our bug: a stored matrix came this far"
+    assert y is not None, "this is our bug: a stored matrix came this far"
     step = max(1, BLOCK_ENTRIES // case.n)
 
     def call() -> tuple[Tensor, ...]:
