@@ -243,7 +243,7 @@ def gpu_markdown(folder: Path) -> list[str]:
     """The GPU's rows from its newest result; what is missing says so."""
     found = sorted(folder.glob("gpu-*.json"), key=lambda path: path.stat().st_mtime)
     record = json.loads(found[-1].read_text(encoding="utf-8")) if found else {"rows": [], "device": "no GPU at hand"}
-    rows = {(r["size"], r["dimension"], r["implementation"]): r for r in record["rows"]}
+    rows = {(r["n"], r["dimension"], r["implementation"]): r for r in record["rows"]}
     names = list(dict.fromkeys(r["implementation"] for r in record["rows"])) or [
         "isotherm",
         "FlashSinkhorn",

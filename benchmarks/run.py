@@ -130,7 +130,7 @@ class Run:
 
     def rows(self) -> list[Row]:
         """All rows of the suite, cheapest first, so that rounds begin soon."""
-        alone, duel = suite(self.options.suite)
+        alone, duel = ([c for c in cases if c.n <= self.options.largest] for cases in suite(self.options.suite))
         names = {FIRST: alone + duel} | {name: duel for name in self.options.implementations if name != FIRST}
         rows = [Row(name, c, t) for name, cases in names.items() for t in self.options.threads for c in cases]
         return sorted(rows, key=lambda row: (row.case.n, row.threads, row.case.d, row.case.dtype, row.case.operation))
@@ -162,6 +162,7 @@ class Run:
         if self.options.suite in {"peers", "full"}:
             others = [name for name in self.options.implementations if name != FIRST]
             wanted += [(name, Case("softmin_cold", 3, 50_000)) for name in others]
+        wanted = [(name, case) for name, case in wanted if case.n <= self.options.largest]
         records = []
         for name, case in wanted:
             process = self.start(name, max(self.options.threads))
@@ -263,6 +264,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", default="1,2", help="numbers of threads, e.g. 1,2")
     parser.add_argument("--rounds", type=int, default=4, help="turns that every row gets")
     parser.add_argument("--seconds", type=float, default=0.05, help="length of a turn; one run if that is longer")
+    parser.add_argument("--largest", type=int, default=50_000, help="leave out what has more points on a side")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds after which a run counts as failed")
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has benchmarks/peers.txt")
     parser.add_argument("--output", type=Path, help="JSON file, by default benchmarks/results/cpu-SUITE.json")

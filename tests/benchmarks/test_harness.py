@@ -105,6 +105,14 @@ def test_suites_hold_possible_cases_once() -> None:
         suite("long")
 
 
+def test_gpu_rows_come_from_their_newest_result(tmp_path: Path) -> None:
+    assert any("not measured: no GPU at hand" in line for line in compare.gpu_markdown(tmp_path))
+    rows = [{"n": 10_000, "dimension": 3, "implementation": "isotherm", "seconds": 1e-3}]
+    rows.append({"n": 10_000, "dimension": 3, "implementation": "other", "missing": "not installed"})
+    (tmp_path / "gpu-any.json").write_text(json.dumps({"device": "any", "rows": rows}), encoding="utf-8")
+    assert compare.gpu_markdown(tmp_path)[-1] == "| 10,000 | 3 | 1 ms | not installed |"
+
+
 def test_row_without_times_has_no_rate() -> None:
     record = Row("isotherm", Case("softmin", 3, 70), 1, failure="no answer").record({})
     assert SimpleNamespace(**record).best_s is None
