@@ -182,6 +182,10 @@ def report(result: Result) -> list[str]:
             for threads in sorted({row["threads"] for row in result["rows"]}, reverse=True):
                 parts.append(rooflines_table(result, dtype=dtype, threads=threads, n=n))
     parts += [duels_table(result), memory_table(result)]
+    if any((row["of_roofline"] or 0.0) > 1.0 for row in result["rows"]):
+        parts.insert(
+            1, ["Shares above 100 % are impossible: the limits were measured in noisier moments than the kernels."]
+        )
     return [line for part in parts if part for line in (*part, "")]
 
 
