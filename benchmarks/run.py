@@ -262,7 +262,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--suite", choices=["smoke", "short", "peers", "full"], default="short")
     parser.add_argument("--implementations", default="isotherm,reference,torch", help=f"some of {','.join(NAMES)}")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, e.g. 1,2")
-    parser.add_argument("--rounds", type=int, default=4, help="turns that every row gets")
+    parser.add_argument("--rounds", type=int, default=3, help="turns that every row gets")
     parser.add_argument("--seconds", type=float, default=0.05, help="length of a turn; one run if that is longer")
     parser.add_argument("--largest", type=int, default=50_000, help="leave out what has more points on a side")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds after which a run counts as failed")
