@@ -8,6 +8,7 @@ numbers or "failure".
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -75,11 +76,12 @@ class Worker:
         call = self.prepare(case)
         gc.collect()
         try:
+            ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, or the run would fill it unseen
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
             before = memory("VmRSS")
             call()
             return {"baseline_mb": before, "peak_mb": memory("VmHWM") - before}
-        except (OSError, KeyError) as problem:
+        except (OSError, KeyError, AttributeError) as problem:
             return {"failure": f"this system does not tell peak memory: {problem!r}"}
 
     def loop(self, case: Case) -> dict[str, Any]:
