@@ -1,5 +1,8 @@
 """The fused passes as operators of torch: derivatives of both orders, torch.compile, torch.library.opcheck."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -272,6 +275,30 @@ def test_torch_compile_traces_a_geometry_made_before(geometry):
     (found,) = torch.autograd.grad(fast(h), h)
     (truth,) = torch.autograd.grad(source.softmin(h, epsilon=0.5).sin().sum(), h)
     torch.testing.assert_close(found, truth, rtol=1e-12, atol=1e-13)
+
+
+def test_import_does_not_load_the_compiler():
+    program = "import sys, isotherm; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_compiled_function_keeps_the_backend_it_was_traced_with():
+    (x, y), (h,) = points("sqeuclidean", 3), tensors((7,))
+    seen = []
+
+    def count(graph: torch.fx.GraphModule, _: list) -> torch.fx.GraphModule:
+        seen.append(str(graph.code))
+        return graph
+
+    fast = torch.compile(mapped_loss, fullgraph=True, backend=count)
+    with torch.no_grad(), kernels.use("reference"):
+        reference = fast(x, y, h, 0.5)
+    assert "isotherm" not in seen[0]
+    torch.testing.assert_close(reference, mapped_loss(x, y, h, 0.5).detach())
+    torch._dynamo.reset()
+    with torch.no_grad():
+        fast(x, y, h, 0.5)
+    assert "isotherm.softmin" in seen[-1]
 
 
 @pytest.mark.slow
