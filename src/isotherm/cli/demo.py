@@ -26,7 +26,7 @@ from isotherm.report.page import write_report
 from isotherm.report.summary import summarise
 from isotherm.solvers import Auto, TemperaturePath, temperature_path
 
-TEMPERATURES = {"cold": 0.0005, "warm": 0.05, "hot": 3.0}  # shares of the mean cost
+TEMPERATURES = {"cold": 0.002, "warm": 0.05, "hot": 3.0}  # shares of the mean cost
 PLAN_FILES = {name: f"plan-{name}.png" for name in TEMPERATURES}
 FILES = {
     "recoloured.png": "the photographs, each also in the colours of the other",
@@ -43,8 +43,8 @@ temperature asks. Then every pixel of the first photograph moves to the mean of 
 Cold, nearly a matching: colours arrive pure, and neighbouring shades of sky may be sent far apart. Hot, nearly independence: every \
 colour is coupled with all others, so the picture fades to their mean. In between lies the useful range.
 
-The coupling was computed on {samples} pixels of each photograph. The whole photograph, {whole}, went through the map for \
-new points."""
+The coupling was computed on {samples} pixels of each photograph, as many as a minute allows at the coldest temperature. The \
+whole photograph, {whole}, went through the map for new points."""
 PHOTOGRAPHS = """Top: the two photographs, and the second in the colours of the first, by the same coupling read backwards. \
 Bottom: the first in the colours of the second, from cold to hot."""
 
@@ -61,7 +61,7 @@ def demo(
             parser=options.whole_number,
             rich_help_panel=options.INPUT,
         ),
-    ] = 500,
+    ] = 3000,
     seed: options.Seed = 0,
     threads: Annotated[
         int,
