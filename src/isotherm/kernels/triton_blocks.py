@@ -25,8 +25,8 @@ def load_tile(pointer, rows, columns, n, m, row_stride, column_stride):
 
 @triton.jit
 def load_coordinate(points, index, size, d, D: tl.constexpr):
-    """Coordinate d of some points, zero past their end."""
-    return tl.load(points + index.to(tl.int64) * D + d, mask=index < size, other=0.0)
+    """Coordinate d of some points, zero past their end and past D."""
+    return tl.load(points + index.to(tl.int64) * D + d, mask=(index < size) & (d < D), other=0.0)
 
 
 @triton.jit

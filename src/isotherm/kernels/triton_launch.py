@@ -88,6 +88,19 @@ def default_tiles(pairs: Pairs) -> Tiles:
     return Tiles(16, 64) if is_double else Tiles(32, 128)
 
 
+def product_tiles(pairs: Pairs) -> Tiles:
+    """Tile sizes of kernels that also multiply the plan with something: narrower where points are near free.
+
+    Args:
+        pairs: The costs.
+
+    Returns:
+        The sizes.
+    """
+    tiles = default_tiles(pairs)
+    return tiles._replace(columns=32) if pairs.x.dtype == torch.float64 else tiles._replace(columns=64)
+
+
 def feature_tile(size: int, largest: int) -> int:
     """The power of two that covers `size` features, from 16 to `largest`."""
     return max(16, min(largest, 1 << max(0, size - 1).bit_length()))

@@ -105,6 +105,7 @@ def softmin_kernel(
     unsafe = 1
     if HAS_GUESS:
         shift = load_vector(guess, rows, n, 0.0)
+        shift = tl.where(tl.abs(shift) < float("inf"), shift, 0.0)
         sums = tl.zeros((ROWS, COLUMNS), dtype)
         for start in range(0, m, COLUMNS):
             columns = start + tl.arange(0, COLUMNS)
@@ -122,8 +123,9 @@ def softmin_kernel(
             x, y, h, rows, n, m, x_row, x_column, factor, constant, slope, D, KIND, COLUMNS, FEATURES, PRECISION
         )
 
-    result = -(top + tl.log2(total) / slope)
-    tl.store(out + rows, tl.where(total > 0.0, result, float("inf")), mask=rows < n)
+    has_mass = total > 0.0
+    result = -(top + tl.log2(tl.where(has_mass, total, 1.0)) / slope)
+    tl.store(out + rows, tl.where(has_mass, result, float("inf")), mask=rows < n)
 
 
 def softmin(

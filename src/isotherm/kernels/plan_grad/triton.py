@@ -1,0 +1,155 @@
+"""Gradients of costs under the entropic plan on the GPU, the plan made tile by tile."""
+
+# ruff: noqa: PLR0913 - a kernel takes its pointers, sizes and strides one by one
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isotherm._optional import require
+from isotherm.kernels.triton_blocks import base_costs, load_coordinate, load_tile, load_vector
+from isotherm.kernels.triton_launch import (
+    DOT_PRECISIONS,
+    MAX_DIFFERENCE_DIMENSION,
+    Pairs,
+    Tiles,
+    feature_tile,
+    kernel_costs,
+    on_device,
+    product_tiles,
+)
+
+triton = require("triton", extra="triton", why="run kernels on a GPU")
+tl = require("triton.language", extra="triton", why="run kernels on a GPU")
+
+
+@triton.jit
+def plan_grad_kernel(
+    x,
+    y,
+    p,
+    q,
+    weights,
+    out,
+    n,
+    m,
+    x_row,
+    x_column,
+    scale: tl.float64,
+    offset: tl.float64,
+    inverse: tl.float64,
+    D: tl.constexpr,
+    KIND: tl.constexpr,
+    BY_DIFFERENCES: tl.constexpr,
+    HAS_WEIGHTS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    FEATURES: tl.constexpr,
+    COORDINATES: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """One tile of sources and one of their coordinates against all targets."""
+    dtype: tl.constexpr = x.dtype.element_ty
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    first = tl.program_id(1) * COORDINATES
+    coordinates = tl.arange(0, COORDINATES)
+    factor = tl.full((), scale, dtype)
+    constant = tl.full((), offset, dtype)
+    slope = tl.full((), inverse, dtype)
+    source = load_vector(p, rows, n, float("-inf")) - constant
+
+    total = tl.zeros((ROWS, COORDINATES), dtype)
+    mass = tl.zeros((ROWS,), dtype)
+    for start in range(0, m, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        target = load_vector(q, columns, m, float("-inf"))
+        base = base_costs(x, y, rows, columns, n, m, x_row, x_column, D, KIND, FEATURES, PRECISION)
+        scores = (source[:, None] + target[None, :]) - factor * base
+        plan = tl.exp2(scores * slope)
+        if HAS_WEIGHTS:
+            plan *= load_vector(weights, columns, m, 0.0)[None, :]
+        if KIND == "euclidean":
+            # |x - y| has no derivative where points coincide; zero is the one of least norm among its subgradients.
+            plan = tl.where(base > 0.0, plan / tl.where(base > 0.0, base, 1.0), 0.0)
+        if BY_DIFFERENCES:
+            for d in tl.static_range(COORDINATES):
+                own = load_coordinate(x, rows, n, first + d, D)
+                others = load_coordinate(y, columns, m, first + d, D)
+                part = tl.sum(plan * (own[:, None] - others[None, :]), 1)
+                total += tl.where(coordinates[None, :] == d, part[:, None], 0.0)
+        else:
+            y_tile = load_tile(y, columns, first + coordinates, m, D, D, 1)
+            total = tl.dot(plan, y_tile, total, input_precision=PRECISION, out_dtype=dtype)
+            mass += tl.sum(plan, 1)
+
+    if KIND == "sqeuclidean":
+        factor *= 2.0
+        if not BY_DIFFERENCES:
+            total = mass[:, None] * load_tile(x, rows, first + coordinates, n, D, D, 1) - total
+    offsets = rows.to(tl.int64)[:, None] * D + (first + coordinates)[None, :]
+    tl.store(out + offsets, factor * total, mask=(rows[:, None] < n) & ((first + coordinates)[None, :] < D))
+
+
+def plan_grad(
+    pairs: Pairs,
+    p: Tensor,
+    q: Tensor,
+    weights: Tensor | None = None,
+    *,
+    epsilon: float,
+    out: Tensor | None = None,
+    tiles: Tiles | None = None,
+) -> Tensor:
+    """Gradient of the cost in the sources, averaged under the entropic plan, on the GPU.
+
+        G_i = sum_j exp((p_i + q_j - C_ij) / epsilon) w_j dC_ij / dx_i
+
+    At the optimum this is the gradient of the value in x; for the gradient in y pass `pairs.transpose()`, q, p.
+    Points that coincide add nothing. Squared distances up to 8 dimensions and distances in any go by differences,
+    8 coordinates at a time, each time with the costs recomputed; the rest by products, 64 at a time.
+
+    Args:
+        pairs: The costs, N x M; not a stored matrix.
+        p: Weighted potential of the sources, f + epsilon log a, shape (N,), units of cost; -inf marks no mass.
+        q: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
+        weights: w, shape (M,), finite; None stands for ones.
+        epsilon: Temperature > 0, units of cost.
+        out: Where to write, shape (N, D), contiguous.
+        tiles: Tile sizes; None takes `product_tiles`.
+
+    Returns:
+        G, shape (N, D), mass times cost per unit of the points.
+
+    Raises:
+        ValueError: The costs are a stored matrix.
+    """
+    if pairs.y is None:
+        msg = "A stored cost has no points: got a matrix. Its derivative is the plan itself, see `plan_apply`."
+        raise ValueError(msg)
+    n, size = pairs.shape[0], pairs.dimension
+    by_differences = pairs.kind == "euclidean" or (
+        pairs.kind == "sqeuclidean" and size <= MAX_DIFFERENCE_DIMENSION
+    )
+    out = torch.empty_like(pairs.x, memory_format=torch.contiguous_format) if out is None else out
+    tiles = product_tiles(pairs) if tiles is None else tiles
+    width = min(8, 1 << max(0, size - 1).bit_length()) if by_differences else feature_tile(size, 64)
+    if n and size:
+        with on_device(p):
+            plan_grad_kernel[(triton.cdiv(n, tiles.rows), triton.cdiv(size, width))](
+                p=p.contiguous(),
+                q=q.contiguous(),
+                weights=None if weights is None else weights.contiguous(),
+                out=out,
+                offset=float(pairs.offset),
+                BY_DIFFERENCES=by_differences,
+                HAS_WEIGHTS=weights is not None,
+                ROWS=tiles.rows,
+                COLUMNS=tiles.columns,
+                FEATURES=tiles.features,
+                COORDINATES=width,
+                PRECISION=DOT_PRECISIONS["float32"],
+                num_warps=tiles.warps,
+                **kernel_costs(pairs, epsilon),
+            )
+    return out
