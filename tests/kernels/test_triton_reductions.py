@@ -6,6 +6,7 @@ An error may be twice that of plain torch in the same dtype, and a few roundings
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from isotherm.geometry.costs import distances, squared_distances
-from isotherm.kernels.triton_launch import Pairs, Tiles
+from isotherm.kernels.source import Formula
+from isotherm.kernels.triton_launch import Tiles, sizes, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +40,7 @@ KINDS = ("sqeuclidean", "euclidean", "dot", "stored")
 class Case(NamedTuple):
     """One problem: costs, a potential on either side, values of the targets, a temperature."""
 
-    pairs: Pairs
+    costs: Formula
     p: Tensor  # (N,)
     q: Tensor  # (M,)
     values: Tensor  # (M, 3)
@@ -46,25 +48,25 @@ class Case(NamedTuple):
 
     def to(self, dtype: torch.dtype) -> Case:
         """The same numbers in another dtype."""
-        y = None if self.pairs.y is None else self.pairs.y.to(dtype)
-        pairs = self.pairs._replace(x=self.pairs.x.to(dtype), y=y)
-        return Case(pairs, self.p.to(dtype), self.q.to(dtype), self.values.to(dtype), self.epsilon)
+        y = None if self.costs.y is None else self.costs.y.to(dtype)
+        costs = replace(self.costs, x=self.costs.x.to(dtype), y=y)
+        return Case(costs, self.p.to(dtype), self.q.to(dtype), self.values.to(dtype), self.epsilon)
 
     @property
     def magnitude(self) -> float:
         """Largest number that enters an exponent, units of cost."""
-        numbers = [t[t.isfinite()].abs() for t in (self.p, self.q, dense_cost(self.pairs))]
-        if self.pairs.kind == "sqeuclidean" and self.pairs.dimension > 8:
-            numbers += [2.0 * t.square().sum(1) for t in (self.pairs.x, self.pairs.y) if t is not None]
+        numbers = [t[t.isfinite()].abs() for t in (self.p, self.q, dense_cost(self.costs))]
+        if self.costs.kind == "sqeuclidean" and sizes(self.costs)[2] > 8:
+            numbers += [2.0 * t.square().sum(1) for t in (self.costs.x, self.costs.y) if t is not None]
         return max((float(t.max()) for t in numbers if t.numel()), default=0.0)
 
 
-def dense_cost(pairs: Pairs) -> Tensor:
+def dense_cost(costs: Formula) -> Tensor:
     """All costs in the dtype of the points, shape (N, M), as plain torch computes them."""
-    if pairs.y is None:
-        return pairs.scale * pairs.x + pairs.offset
-    form = {"sqeuclidean": squared_distances, "euclidean": distances, "dot": lambda x, y: x @ y.T}[pairs.kind]
-    return pairs.scale * form(pairs.x, pairs.y) + pairs.offset
+    if costs.y is None:
+        return costs.scale * costs.x + costs.offset
+    form = {"sqeuclidean": squared_distances, "euclidean": distances, "dot": lambda x, y: x @ y.T}[costs.kind]
+    return costs.scale * form(costs.x, costs.y) + costs.offset
 
 
 def make_case(
@@ -90,28 +92,28 @@ def make_case(
     if name == "zero weights":
         p[::3], q[1::2] = -torch.inf, -torch.inf
     scale, offset = (-1.0, 1.0) if kind == "dot" else (0.5, 0.0)
-    pairs = Pairs(kind, x, y, scale, offset)
+    costs = Formula(kind, x, y, scale, offset)
     if kind == "stored":
-        pairs = Pairs(kind, squared_distances(x, y) if dimension else x.new_zeros(sources, targets), None, 0.5, 0.1)
-    case = Case(pairs, p, q, normal(targets, 3), epsilon)
+        costs = Formula(kind, squared_distances(x, y) if dimension else x.new_zeros(sources, targets), None, 0.5, 0.1)
+    case = Case(costs, p, q, normal(targets, 3), epsilon)
     return Case(*(move(part) for part in case))
 
 
 def move(part: object) -> object:
     """Tensors to the device under test."""
-    if isinstance(part, Pairs):
-        return part._replace(x=part.x.to(DEVICE), y=None if part.y is None else part.y.to(DEVICE))
+    if isinstance(part, Formula):
+        return replace(part, x=part.x.to(DEVICE), y=None if part.y is None else part.y.to(DEVICE))
     return part.to(DEVICE) if isinstance(part, Tensor) else part
 
 
 def plain_softmin(case: Case) -> Tensor:
     """The definition of the softmin."""
-    return -case.epsilon * torch.logsumexp((case.q - dense_cost(case.pairs)) / case.epsilon, 1)
+    return -case.epsilon * torch.logsumexp((case.q - dense_cost(case.costs)) / case.epsilon, 1)
 
 
 def plain_plan(case: Case) -> Tensor:
     """The plan, (N, M)."""
-    return ((case.p[:, None] + case.q - dense_cost(case.pairs)) / case.epsilon).exp()
+    return ((case.p[:, None] + case.q - dense_cost(case.costs)) / case.epsilon).exp()
 
 
 def normalised(case: Case) -> Case:
@@ -122,23 +124,27 @@ def normalised(case: Case) -> Case:
 
 def plain_grad(case: Case) -> Tensor:
     """Gradient of <P, C> in x with P held fixed, by autograd."""
-    x = case.pairs.x.detach().requires_grad_(True)  # noqa: FBT003 - torch's own signature
-    paid = (plain_plan(case) * dense_cost(case.pairs._replace(x=x))).sum()
+    x = case.costs.x.detach().requires_grad_(True)
+    paid = (plain_plan(case) * dense_cost(replace(case.costs, x=x))).sum()
     return torch.autograd.grad(paid, x)[0]
 
 
 def plain_mean(case: Case) -> Tensor:
     """The barycentric map."""
-    return torch.softmax((case.q - dense_cost(case.pairs)) / case.epsilon, 1) @ case.values
+    return torch.softmax((case.q - dense_cost(case.costs)) / case.epsilon, 1) @ case.values
 
 
-def assert_as_good_as_torch(ours: Callable[[Case], Tensor], plain: Callable[[Case], Tensor], case: Case, *, floor: float) -> None:
+def assert_as_good_as_torch(
+    ours: Callable[[Case], Tensor], plain: Callable[[Case], Tensor], case: Case, *, floor: float
+) -> None:
     """Largest error of ours at most twice plain torch's, both against float64, and `floor`."""
     result, exact = ours(case), plain(case.to(torch.float64))
     assert result.dtype == case.q.dtype
     assert result.shape == exact.shape
     both_infinite = (result == exact.to(result.dtype)) & ~exact.isfinite()
-    error, allowed = (torch.where(both_infinite, 0.0, (r - exact).abs()) for r in (result.double(), plain(case).double()))
+    error, allowed = (
+        torch.where(both_infinite, 0.0, (r - exact).abs()) for r in (result.double(), plain(case).double())
+    )
     assert not error.numel() or float(error.max()) <= 2.0 * float(allowed.max()) + floor, (
         f"error {float(error.max()):.3g}, plain torch {float(allowed.max()):.3g}, floor {floor:.3g}"
     )
@@ -159,7 +165,7 @@ def check_softmin(case: Case) -> None:
     """Softmin without a guess, with a good one, a bad one and a hopeless one."""
 
     def run(case: Case, guess: Tensor | None = None) -> Tensor:
-        return softmin.softmin(case.pairs, case.q, epsilon=case.epsilon, guess=guess, tiles=TILES)
+        return softmin.launch_softmin(case.costs, case.q, epsilon=case.epsilon, guess=guess, tiles=TILES)
 
     good = plain_softmin(case.to(torch.float64)).to(case.q.dtype)
     guesses = [None, good + 0.1 * case.epsilon, good + 1e4 * case.epsilon]
@@ -172,29 +178,29 @@ def check_plan(case: Case) -> None:
     case = normalised(case)
 
     def apply(c: Case, **kind: object) -> Tensor:
-        return plan_apply.plan_apply(c.pairs, c.p, c.q, c.values, epsilon=c.epsilon, tiles=TILES, **kind)
+        return plan_apply.plan_apply(c.costs, c.p, c.q, c.values, epsilon=c.epsilon, tiles=TILES, **kind)
 
     def rows(c: Case) -> Tensor:
-        return plan_apply.plan_rows(c.pairs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
+        return plan_apply.plan_rows(c.costs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
 
     def cost(c: Case) -> Tensor:
-        return plan_apply.plan_cost(c.pairs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
+        return plan_apply.plan_cost(c.costs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
 
     def mean(c: Case) -> Tensor:
-        return conditional.conditional_mean(c.pairs, c.q, c.values, epsilon=c.epsilon, tiles=TILES)
+        return conditional.conditional_mean(c.costs, c.q, c.values, epsilon=c.epsilon, tiles=TILES)
 
     def grad(c: Case) -> Tensor:
-        return plan_grad.plan_grad(c.pairs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
+        return plan_grad.source_grad(c.costs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
 
-    pairs_of: list[tuple[Callable[[Case], Tensor], Callable[[Case], Tensor]]] = [
+    reductions: list[tuple[Callable[[Case], Tensor], Callable[[Case], Tensor]]] = [
         (apply, lambda c: plain_plan(c) @ c.values),
         (rows, lambda c: plain_plan(c).sum(1)),
-        (cost, lambda c: (plain_plan(c) * dense_cost(c.pairs)).sum(1)),
+        (cost, lambda c: (plain_plan(c) * dense_cost(c.costs)).sum(1)),
         (mean, plain_mean),
     ]
-    if case.pairs.kind != "stored":
-        pairs_of.append((grad, plain_grad))
-    for ours, plain in pairs_of:
+    if case.costs.kind != "stored":
+        reductions.append((grad, plain_grad))
+    for ours, plain in reductions:
         size = plain(case.to(torch.float64))
         floor = relative_rounding(case, torch.cat([size.flatten(), case.values.double().flatten()]))
         assert_as_good_as_torch(ours, plain, case, floor=floor)
@@ -209,7 +215,9 @@ def test_triton_reductions_match_definition_in_every_dimension(kind: str, dimens
 
 
 @pytest.mark.parametrize("name", ["clustered", "far", "coincident", "zero weights"])
-@pytest.mark.parametrize(("kind", "dimension"), [("sqeuclidean", 3), ("sqeuclidean", 9), ("euclidean", 3), ("dot", 2), ("stored", 2)])
+@pytest.mark.parametrize(
+    ("kind", "dimension"), [("sqeuclidean", 3), ("sqeuclidean", 9), ("euclidean", 3), ("dot", 2), ("stored", 2)]
+)
 def test_triton_reductions_match_definition_on_hard_inputs(kind: str, dimension: int, name: str) -> None:
     case = make_case(kind, sources=35, targets=33, dimension=dimension, name=name)
     check_softmin(case)
@@ -241,8 +249,8 @@ def test_triton_reductions_keep_float64(kind: str) -> None:
 def test_triton_hard_min_is_a_feasible_dual(kind: str, dtype: torch.dtype) -> None:
     case = make_case(kind, dimension=9, name="zero weights").to(dtype)
     assert_as_good_as_torch(
-        lambda c: hard_min.hard_min(c.pairs, c.q, tiles=TILES),
-        lambda c: (dense_cost(c.pairs) - c.q).amin(1),
+        lambda c: hard_min.hard_min(c.costs, c.q, tiles=TILES),
+        lambda c: (dense_cost(c.costs) - c.q).amin(1),
         case,
         floor=rounding(case),
     )
@@ -251,19 +259,21 @@ def test_triton_hard_min_is_a_feasible_dual(kind: str, dtype: torch.dtype) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_triton_transpose_sums_over_the_sources(kind: str) -> None:
     case = normalised(make_case(kind, sources=20, targets=33))
-    ours = plan_apply.plan_rows(case.pairs.transpose(), case.q, case.p, epsilon=case.epsilon, tiles=TILES)
+    ours = plan_apply.plan_rows(case.costs.transpose(), case.q, case.p, epsilon=case.epsilon, tiles=TILES)
     exact = plain_plan(case.to(torch.float64)).sum(0)
     torch.testing.assert_close(ours.double(), exact, rtol=relative_rounding(case, torch.ones(1)), atol=0.0)
 
 
 def test_triton_empty_sides() -> None:
     case = make_case("sqeuclidean", sources=3, targets=3)
-    none = case.pairs.x[:0]
-    no_targets, no_sources = case.pairs._replace(y=none), case.pairs._replace(x=none)
+    none = case.costs.x[:0]
+    no_targets, no_sources = replace(case.costs, y=none), replace(case.costs, x=none)
     assert softmin.softmin(no_targets, case.q[:0], epsilon=0.5).tolist() == [torch.inf] * 3
     assert hard_min.hard_min(no_targets, case.q[:0]).tolist() == [torch.inf] * 3
-    assert plan_apply.plan_apply(no_targets, case.p, case.q[:0], case.values[:0], epsilon=0.5).tolist() == [[0.0] * 3] * 3
-    assert plan_grad.plan_grad(no_targets, case.p, case.q[:0], epsilon=0.5).tolist() == [[0.0] * 3] * 3
+    assert (
+        plan_apply.plan_apply(no_targets, case.p, case.q[:0], case.values[:0], epsilon=0.5).tolist() == [[0.0] * 3] * 3
+    )
+    assert plan_grad.source_grad(no_targets, case.p, case.q[:0], epsilon=0.5).tolist() == [[0.0] * 3] * 3
     assert softmin.softmin(no_sources, case.q, epsilon=0.5).shape == (0,)
     assert plan_apply.plan_cost(no_sources, case.p[:0], case.q, epsilon=0.5).shape == (0,)
 
@@ -272,28 +282,30 @@ def test_triton_no_mass_is_exact() -> None:
     case = make_case("sqeuclidean", sources=3, targets=5)
     nothing = torch.full_like(case.q, -torch.inf)
     for guess in (None, torch.zeros(3, device=DEVICE), torch.full((3,), torch.inf, device=DEVICE)):
-        assert softmin.softmin(case.pairs, nothing, epsilon=0.5, guess=guess).tolist() == [torch.inf] * 3
+        assert softmin.softmin(case.costs, nothing, epsilon=0.5, guess=guess).tolist() == [torch.inf] * 3
     values = torch.full_like(case.values, torch.nan)
-    assert plan_apply.plan_apply(case.pairs, case.p, nothing, values, epsilon=0.5).tolist() == [[0.0] * 3] * 3
-    assert plan_apply.plan_rows(case.pairs, nothing[:3], case.q, epsilon=0.5).tolist() == [0.0] * 3
+    assert plan_apply.plan_apply(case.costs, case.p, nothing, values, epsilon=0.5).tolist() == [[0.0] * 3] * 3
+    assert plan_apply.plan_rows(case.costs, nothing[:3], case.q, epsilon=0.5).tolist() == [0.0] * 3
 
 
-@pytest.mark.parametrize(("kind", "dimension"), [("sqeuclidean", 3), ("sqeuclidean", 9), ("euclidean", 3), ("euclidean", 9), ("dot", 3)])
+@pytest.mark.parametrize(
+    ("kind", "dimension"), [("sqeuclidean", 3), ("sqeuclidean", 9), ("euclidean", 3), ("euclidean", 9), ("dot", 3)]
+)
 def test_triton_gradient_is_finite_where_points_coincide(kind: str, dimension: int) -> None:
     case = make_case(kind, sources=9, targets=9, dimension=dimension)
-    case = case._replace(pairs=case.pairs._replace(y=case.pairs.x.clone()))
-    assert plan_grad.plan_grad(case.pairs, case.p, case.q, epsilon=0.5).isfinite().all()
+    case = case._replace(costs=replace(case.costs, y=case.costs.x.clone()))
+    assert plan_grad.source_grad(case.costs, case.p, case.q, epsilon=0.5).isfinite().all()
 
 
 def test_triton_forbidden_pairs_have_no_mass_and_pay_nothing() -> None:
     case = make_case("stored", sources=5, targets=7)
-    matrix = case.pairs.x.clone()
+    matrix = case.costs.x.clone()
     matrix[0], matrix[1, 2] = torch.inf, torch.inf
-    case = case._replace(pairs=case.pairs._replace(x=matrix))
-    result = softmin.softmin(case.pairs, case.q, epsilon=0.5)
+    case = case._replace(costs=replace(case.costs, x=matrix))
+    result = softmin.softmin(case.costs, case.q, epsilon=0.5)
     torch.testing.assert_close(result, plain_softmin(case))
-    paid = plan_apply.plan_cost(case.pairs, case.p, case.q, epsilon=0.5)
-    exact = (plain_plan(case) * dense_cost(case.pairs)).nan_to_num(0.0).sum(1)
+    paid = plan_apply.plan_cost(case.costs, case.p, case.q, epsilon=0.5)
+    exact = (plain_plan(case) * dense_cost(case.costs)).nan_to_num(0.0).sum(1)
     torch.testing.assert_close(paid, exact)
 
 
@@ -305,37 +317,33 @@ def test_triton_ragged_batch_equals_one_by_one(has_guess: bool) -> None:
         torch.tensor([0, *(pair[side] for pair in sizes)], device=DEVICE).cumsum(0) for side in (0, 1)
     )
     guess = case.p if has_guess else None
-    ours = softmin.softmin_ragged(case.pairs, case.q, (x_starts, y_starts, 40), epsilon=0.5, guess=guess, tiles=TILES)
-    assert case.pairs.y is not None
+    ours = softmin.softmin_ragged(case.costs, case.q, (x_starts, y_starts, 40), epsilon=0.5, guess=guess, tiles=TILES)
+    assert case.costs.y is not None
     for k in range(len(sizes)):
         mine, theirs = (slice(int(starts[k]), int(starts[k + 1])) for starts in (x_starts, y_starts))
-        part = case.pairs._replace(x=case.pairs.x[mine], y=case.pairs.y[theirs])
-        torch.testing.assert_close(ours[mine], plain_softmin(case._replace(pairs=part, q=case.q[theirs])))
+        part = replace(case.costs, x=case.costs.x[mine], y=case.costs.y[theirs])
+        torch.testing.assert_close(ours[mine], plain_softmin(case._replace(costs=part, q=case.q[theirs])))
 
 
 def test_triton_writes_into_out() -> None:
     case = make_case("sqeuclidean", sources=5, targets=7)
     out = torch.empty(5, device=DEVICE)
-    assert softmin.softmin(case.pairs, case.q, epsilon=0.5, out=out) is out
+    assert softmin.launch_softmin(case.costs, case.q, epsilon=0.5, out=out) is out
     torch.testing.assert_close(out, plain_softmin(case))
 
 
 def test_triton_why_not_names_each_reason() -> None:
-    launch = softmin.__dict__  # the module under test re-exports nothing; ask the host side
-    assert "Pairs" in launch
-    why_not = pytest.importorskip("isotherm.kernels.triton_launch").why_not
     case = make_case("sqeuclidean", sources=3, targets=3)
-    assert why_not(case.pairs, case.q) == []
-    assert "dtypes are" in why_not(case.pairs, case.q.double())[0]
-    assert "float16" in why_not(case.pairs._replace(x=case.pairs.x.half(), y=case.pairs.y.half()), case.q.half())[0]
-    assert "'cosine'" in why_not(case.pairs._replace(kind="cosine"))[0]
-    assert "without targets" in why_not(case.pairs._replace(y=None))[0]
+    assert why_not(case.costs, case.q) == []
+    assert "dtypes are" in why_not(case.costs, case.q.double())[0]
+    assert "float16" in why_not(replace(case.costs, x=case.costs.x.half(), y=case.costs.y.half()), case.q.half())[0]
+    assert "'cosine'" in why_not(replace(case.costs, kind="cosine"))[0]
+    assert "without targets" in why_not(replace(case.costs, y=None))[0]
 
 
 def test_triton_why_not_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    why_not = pytest.importorskip("isotherm.kernels.triton_launch").why_not
-    assert "need CUDA (or TRITON_INTERPRET=1)" in why_not(Pairs("dot", torch.zeros(1, 1), torch.zeros(1, 1)))[0]
+    assert "need CUDA (or TRITON_INTERPRET=1)" in why_not(Formula("dot", torch.zeros(1, 1), torch.zeros(1, 1)))[0]
 
 
 def test_triton_check_can_fail() -> None:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from isotherm.kernels import compiled
+import torch
+
+from isotherm.kernels import compiled, triton_launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from isotherm.kernels.source import CostSource
 
-NAMES = ("cpu", "reference")
+NAMES = ("cpu", "triton", "reference")
 _forced: ContextVar[str | None] = ContextVar("isotherm_kernels_backend", default=None)
 
 
@@ -28,7 +30,7 @@ def use(name: str) -> Iterator[None]:
     function compiled by torch.compile keeps the backend it was first traced with.
 
     Args:
-        name: "cpu" (compiled, fused) or "reference" (plain torch, the definition).
+        name: "cpu" (compiled, fused), "triton" (on a GPU) or "reference" (plain torch, the definition).
 
     Yields:
         Nothing.
@@ -37,7 +39,6 @@ def use(name: str) -> Iterator[None]:
         ValueError: No backend has this name.
 
     Example:
-        >>> import torch
         >>> from isotherm.geometry import PointCloud
         >>> with use("reference"):
         ...     PointCloud(torch.zeros(1, 2), torch.zeros(3, 2)).softmin(torch.zeros(3), epsilon=1.0)
@@ -63,17 +64,13 @@ def backends() -> dict[str, list[str]]:
         >>> backends()["reference"]
         []
     """
-    return {"cpu": compiled.why_missing(), "reference": []}
+    return {"cpu": compiled.why_missing(), "triton": triton_launch.why_missing(), "reference": []}
 
 
+@torch.compiler.assume_constant_result
 def _current() -> str | None:
-    """The forced backend, if any."""
+    """The forced backend, if any; torch.compile does not follow context variables (2.13) and keeps what it finds."""
     return _forced.get()
-
-
-# torch.compile (2.13) does not follow context variables: it takes what it finds as constant. This is what
-# torch.compiler.assume_constant_result(_current) sets; calling that would import the compiler, five seconds.
-_current._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def choose(
@@ -98,6 +95,9 @@ def choose(
     for module in modules:
         name = module.__name__.rpartition(".")[2]
         if forced not in {None, name}:
+            continue
+        if name == "triton" and forced is None and triton_launch.is_interpreted():
+            reasons[name] = ["Triton's interpreter is slow; ask for it with use('triton')"]
             continue
         reasons[name] = getattr(module, rule, module.why_not)(costs, *tensors)
         if not reasons[name]:

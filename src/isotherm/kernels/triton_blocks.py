@@ -1,6 +1,8 @@
 """Device side shared by all Triton kernels: loads with their masks, base costs of a tile, a compensated sum."""
 
-# ruff: noqa: PLR0913 - a kernel takes its pointers, sizes and strides one by one
+# ruff: noqa: PLR0913, PLR0917 - a kernel takes its pointers, sizes and strides one by one
+# Triton is imported by name, so that its types are not known here:
+# pyright: reportInvalidTypeForm=false
 
 from __future__ import annotations
 
@@ -88,11 +90,7 @@ def base_costs(
 @triton.jit
 def root(squares):
     """Square root, rounded to nearest; tl.sqrt is an approximation in float32."""
-    if squares.dtype == tl.float32:
-        result = tl.sqrt_rn(squares)
-    else:
-        result = tl.sqrt(squares)
-    return result
+    return tl.sqrt_rn(squares) if squares.dtype == tl.float32 else tl.sqrt(squares)
 
 
 @triton.jit

@@ -1,56 +1,28 @@
-"""What the Triton kernels are asked for: pairs, tile sizes, and the reasons why they cannot run.
+"""How a Triton kernel is started: its costs, tile sizes, and the reasons why it cannot be.
 
 Imports no Triton: this file answers on every machine.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import os
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from types import ModuleType
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-KINDS = ("sqeuclidean", "euclidean", "dot", "stored")
+from isotherm.kernels.source import CostSource, Formula, formula_of
+
+Kind = Literal["sqeuclidean", "euclidean", "dot", "stored"]
+KINDS = get_args(Kind)
 DOT_PRECISIONS = {"float32": "tf32x3", "tf32": "tf32"}  # three TF32 products keep float32's digits, one does not
+NOT_INSTALLED = "triton is not installed: pip install 'isotherm[triton]'"
 MAX_DIFFERENCE_DIMENSION = 8  # up to here squared distances come from differences: no cancellation
-
-
-class Pairs(NamedTuple):
-    """Costs C_ij = scale * base_ij + offset between N sources and M targets.
-
-    Attributes:
-        kind: What base is: "sqeuclidean" |x - y|^2, "euclidean" |x - y|, "dot" x.y, "stored" the matrix itself.
-        x: Sources, shape (N, D), centred; or the stored matrix, shape (N, M), any strides.
-        y: Targets, shape (M, D); None where the matrix is stored.
-        scale: Factor, cost per unit of base.
-        offset: Constant, units of cost.
-    """
-
-    kind: str
-    x: Tensor
-    y: Tensor | None = None
-    scale: float = 1.0
-    offset: float = 0.0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of sources and of targets, (N, M)."""
-        return self.x.shape[0], self.x.shape[1] if self.y is None else self.y.shape[0]
-
-    @property
-    def dimension(self) -> int:
-        """Coordinates of a point, D; 1 for a stored matrix."""
-        return 1 if self.y is None else self.x.shape[1]
-
-    def transpose(self) -> Pairs:
-        """The same costs seen from the targets; a view."""
-        if self.y is None:
-            return self._replace(x=self.x.T)
-        return self._replace(x=self.y, y=self.x)
 
 
 class Tiles(NamedTuple):
@@ -69,36 +41,75 @@ class Tiles(NamedTuple):
     warps: int = 4
 
 
-def default_tiles(pairs: Pairs) -> Tiles:
+class Deferred(ModuleType):
+    """A module with Triton kernels that is imported when one of them is first asked for.
+
+    Importing Triton takes time and fails where it is not installed; whether its kernels can run is known without.
+    """
+
+    def why_not(self, costs: CostSource, *tensors: Tensor | None) -> list[str]:
+        """See `why_not`; only softmin has a derivative."""
+        reasons = why_not(costs, *tensors)
+        if not reasons and not self.__name__.endswith("softmin.triton"):
+            formula = as_formula(costs)
+            given = [tensor for tensor in (*tensors, *formula.tensors) if tensor is not None]
+            if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
+                reasons.append("a derivative is asked for, which these kernels do not record")
+        return reasons
+
+    def __getattr__(self, attribute: str) -> object:
+        """Look the name up in the module itself."""
+        return getattr(importlib.import_module(self.__name__), attribute)
+
+
+def as_formula(costs: CostSource | Formula) -> Formula:
+    """The formula of some costs; only after `why_not` found no reason against them."""
+    formula = costs if isinstance(costs, Formula) else formula_of(costs)
+    assert formula is not None, "this is our bug: why_not() was not asked"
+    return formula
+
+
+def sizes(formula: Formula) -> tuple[int, int, int]:
+    """N, M and D of some costs; D is 1 for a stored matrix."""
+    if formula.y is None:
+        return formula.x.shape[0], formula.x.shape[1], 1
+    return formula.x.shape[0], formula.y.shape[0], formula.x.shape[1]
+
+
+def takes_products(formula: Formula) -> bool:
+    """Whether the costs come from matrix products, not differences or memory."""
+    return formula.kind == "dot" or (formula.kind == "sqeuclidean" and formula.x.shape[1] > MAX_DIFFERENCE_DIMENSION)
+
+
+def default_tiles(formula: Formula) -> Tiles:
     """Tile sizes by the form of the cost.
 
-    Chosen so that a tile's intermediate values stay in registers at 4 or 8 warps; `benchmarks/gpu.py --tune`
-    measures others on the machine at hand.
+    Chosen so that the compiler for sm_90 keeps a tile in registers with four programs of 4 warps on a multiprocessor
+    (by differences) or two (by products); not timed. `benchmarks/gpu.py --tune` measures others on the machine at hand.
 
     Args:
-        pairs: The costs.
+        formula: The costs.
 
     Returns:
         The sizes.
     """
-    uses_products = pairs.kind == "dot" or (pairs.kind == "sqeuclidean" and pairs.dimension > MAX_DIFFERENCE_DIMENSION)
-    is_double = pairs.x.dtype == torch.float64
-    if uses_products:
-        return Tiles(32, 32, 16) if is_double else Tiles(64, 64, 32)
-    return Tiles(16, 64) if is_double else Tiles(32, 128)
+    if formula.x.dtype == torch.float64:
+        return Tiles(32, 32, 16) if takes_products(formula) else Tiles(16, 64)
+    return Tiles(64, 64, 32) if takes_products(formula) else Tiles(32, 64)
 
 
-def product_tiles(pairs: Pairs) -> Tiles:
-    """Tile sizes of kernels that also multiply the plan with something: narrower where points are near free.
+def product_tiles(formula: Formula) -> Tiles:
+    """Tile sizes of kernels that also multiply the plan with a matrix: that product wants registers too.
 
     Args:
-        pairs: The costs.
+        formula: The costs.
 
     Returns:
         The sizes.
     """
-    tiles = default_tiles(pairs)
-    return tiles._replace(columns=32) if pairs.x.dtype == torch.float64 else tiles._replace(columns=64)
+    if formula.x.dtype == torch.float64:
+        return Tiles(32, 32, 16) if takes_products(formula) else Tiles(16, 32)
+    return Tiles(64, 32, 32) if takes_products(formula) else Tiles(32, 32)
 
 
 def feature_tile(size: int, largest: int) -> int:
@@ -106,11 +117,11 @@ def feature_tile(size: int, largest: int) -> int:
     return max(16, min(largest, 1 << max(0, size - 1).bit_length()))
 
 
-def kernel_costs(pairs: Pairs, epsilon: float | None = None) -> dict[str, object]:
+def kernel_costs(formula: Formula, epsilon: float | None = None) -> dict[str, object]:
     """The arguments by which every kernel learns of the costs; points become contiguous, a matrix keeps its strides."""
-    n, m = pairs.shape
-    x = pairs.x if pairs.y is None else pairs.x.contiguous()
-    y = x if pairs.y is None else pairs.y.contiguous()
+    n, m, dimension = sizes(formula)
+    x = formula.x if formula.y is None else formula.x.contiguous()
+    y = x if formula.y is None else formula.y.contiguous()
     arguments: dict[str, object] = {
         "x": x,
         "y": y,
@@ -118,9 +129,9 @@ def kernel_costs(pairs: Pairs, epsilon: float | None = None) -> dict[str, object
         "m": m,
         "x_row": x.stride(0),
         "x_column": x.stride(1),
-        "scale": float(pairs.scale),
-        "D": pairs.dimension,
-        "KIND": pairs.kind,
+        "scale": float(formula.scale),
+        "D": dimension,
+        "KIND": formula.kind,
     }
     if epsilon is not None:
         arguments["inverse"] = math.log2(math.e) / epsilon
@@ -137,30 +148,40 @@ def is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0") not in {"", "0", "false", "off"}
 
 
-def why_not(pairs: Pairs, *vectors: Tensor) -> list[str]:
-    """Reasons why the Triton kernels cannot take these inputs; empty where they can.
+def why_not(costs: CostSource | Formula, *tensors: Tensor | None) -> list[str]:
+    """Reasons against the Triton kernels for these inputs.
 
     Args:
-        pairs: The costs.
-        *vectors: Potentials, values, weights.
+        costs: The costs reduced over.
+        *tensors: The other inputs, None where left out.
 
     Returns:
-        One sentence a reason.
+        Phrases for an error message; empty if the kernels can run.
     """
-    tensors = [t for t in (pairs.x, pairs.y, *vectors) if t is not None]
-    reasons = []
-    if importlib.util.find_spec("triton") is None:
-        reasons.append("triton is not installed: pip install 'isotherm[triton]'")
-    if pairs.kind not in KINDS:
-        reasons.append(f"the cost is {pairs.kind!r}; Triton kernels know {', '.join(KINDS)}")
-    if (pairs.y is None) != (pairs.kind == "stored"):
-        reasons.append(f"a {pairs.kind!r} cost came {'without' if pairs.y is None else 'with'} targets")
-    devices = sorted({str(t.device) for t in tensors})
+    reasons = [] if importlib.util.find_spec("triton") else [NOT_INSTALLED]
+    formula = costs if isinstance(costs, Formula) else formula_of(costs)
+    if formula is None:
+        return [*reasons, f"{costs} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix"]
+    given = [tensor for tensor in (*formula.tensors, *tensors) if tensor is not None]
+    if formula.kind not in KINDS:
+        reasons.append(f"the cost is {formula.kind!r}, not one of {', '.join(KINDS)}")
+    if (formula.y is None) != (formula.kind == "stored"):
+        reasons.append(f"a {formula.kind!r} cost came {'without' if formula.y is None else 'with'} targets")
+    devices = sorted({str(tensor.device) for tensor in given})
     if len(devices) > 1:
         reasons.append(f"tensors are on several devices: {', '.join(devices)}")
-    elif not tensors[0].is_cuda and not (is_interpreted() and tensors[0].device.type == "cpu"):
+    elif not given[0].is_cuda and not (is_interpreted() and given[0].device.type == "cpu"):
         reasons.append(f"tensors are on {devices[0]}; Triton kernels need CUDA (or TRITON_INTERPRET=1)")
-    dtypes = sorted({str(t.dtype) for t in tensors})
-    if len(dtypes) > 1 or tensors[0].dtype not in {torch.float32, torch.float64}:
-        reasons.append(f"dtypes are {', '.join(dtypes)}; Triton kernels take one dtype, float32 or float64")
+    dtypes = sorted({str(tensor.dtype) for tensor in given})
+    if len(dtypes) > 1 or given[0].dtype not in {torch.float32, torch.float64}:
+        reasons.append(f"dtypes are {', '.join(dtypes)}, not one of float32 and float64")
     return reasons
+
+
+def why_missing() -> list[str]:
+    """Why there are no Triton kernels at all; empty where there are."""
+    if importlib.util.find_spec("triton") is None:
+        return [NOT_INSTALLED]
+    if not torch.cuda.is_available() and not is_interpreted():
+        return ["no CUDA device was found (and TRITON_INTERPRET=1 is not set)"]
+    return []

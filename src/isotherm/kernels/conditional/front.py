@@ -4,8 +4,11 @@ from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.source import CostSource
+from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
+
+gpu = Deferred("isotherm.kernels.conditional.triton")
 
 
 def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
@@ -27,4 +30,4 @@ def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: f
     References:
         [PooladianNilesWeed2021, eq. 4]
     """
-    return choose((cpu, reference), costs, h, values).conditional_mean(costs, h, values, epsilon=epsilon)
+    return choose((cpu, gpu, reference), costs, h, values).conditional_mean(costs, h, values, epsilon=epsilon)

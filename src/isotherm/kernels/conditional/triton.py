@@ -1,8 +1,12 @@
 """Conditional means on the GPU: softmax-weighted averages, the weights made tile by tile and never stored."""
 
-# ruff: noqa: PLR0913 - a kernel takes its pointers, sizes and strides one by one
+# ruff: noqa: PLR0913, PLR0917 - a kernel takes its pointers, sizes and strides one by one
+# Triton is imported by name, so that its types are not known here:
+# pyright: reportInvalidTypeForm=false
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -10,13 +14,16 @@ from isotherm._optional import require
 from isotherm.kernels.triton_blocks import base_costs, load_tile, load_vector
 from isotherm.kernels.triton_launch import (
     DOT_PRECISIONS,
-    Pairs,
     Tiles,
+    as_formula,
     feature_tile,
     kernel_costs,
     on_device,
     product_tiles,
 )
+
+if TYPE_CHECKING:
+    from isotherm.kernels.source import CostSource, Formula
 
 triton = require("triton", extra="triton", why="run kernels on a GPU")
 tl = require("triton.language", extra="triton", why="run kernels on a GPU")
@@ -76,7 +83,7 @@ def conditional_mean_kernel(
 
 
 def conditional_mean(
-    pairs: Pairs,
+    costs: CostSource | Formula,
     h: Tensor,
     values: Tensor,
     *,
@@ -92,7 +99,7 @@ def conditional_mean(
     allocated.
 
     Args:
-        pairs: The costs, N x M.
+        costs: The costs, N x M.
         h: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
         values: V, shape (M, K); rows without mass are not read.
         epsilon: Temperature > 0, units of cost.
@@ -102,9 +109,10 @@ def conditional_mean(
     Returns:
         T, shape (N, K); NaN where no target has mass.
     """
-    n, k = pairs.shape[0], values.shape[1]
+    formula = as_formula(costs)
+    n, k = formula.x.shape[0], values.shape[1]
     out = values.new_empty(n, k) if out is None else out
-    tiles = product_tiles(pairs) if tiles is None else tiles
+    tiles = product_tiles(formula) if tiles is None else tiles
     width = feature_tile(k, 64)
     if n and k:
         with on_device(h):
@@ -113,13 +121,13 @@ def conditional_mean(
                 values=values.contiguous(),
                 out=out,
                 k=k,
-                offset=float(pairs.offset),
+                offset=float(formula.offset),
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
                 VALUES=width,
                 PRECISION=DOT_PRECISIONS["float32"],
                 num_warps=tiles.warps,
-                **kernel_costs(pairs, epsilon),
+                **kernel_costs(formula, epsilon),
             )
     return out

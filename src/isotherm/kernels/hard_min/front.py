@@ -4,8 +4,11 @@ from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.source import CostSource
+from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
+
+gpu = Deferred("isotherm.kernels.hard_min.triton")
 
 
 def hard_min(costs: CostSource, h: Tensor) -> Tensor:
@@ -26,4 +29,4 @@ def hard_min(costs: CostSource, h: Tensor) -> Tensor:
     References:
         [PeyreCuturi2019, eq. 5.3]
     """
-    return choose((cpu, reference), costs, h).hard_min(costs, h)
+    return choose((cpu, gpu, reference), costs, h).hard_min(costs, h)

@@ -1,14 +1,21 @@
 """Hard minimum (c-transform) on the GPU: one pass over all pairs, the cost recomputed tile by tile."""
 
-# ruff: noqa: PLR0913 - a kernel takes its pointers, sizes and strides one by one
+# ruff: noqa: PLR0913, PLR0917 - a kernel takes its pointers, sizes and strides one by one
+# Triton is imported by name, so that its types are not known here:
+# pyright: reportInvalidTypeForm=false
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from isotherm._optional import require
 from isotherm.kernels.triton_blocks import base_costs, load_vector
-from isotherm.kernels.triton_launch import DOT_PRECISIONS, Pairs, Tiles, default_tiles, kernel_costs, on_device
+from isotherm.kernels.triton_launch import DOT_PRECISIONS, Tiles, as_formula, default_tiles, kernel_costs, on_device
+
+if TYPE_CHECKING:
+    from isotherm.kernels.source import CostSource, Formula
 
 triton = require("triton", extra="triton", why="run kernels on a GPU")
 tl = require("triton.language", extra="triton", why="run kernels on a GPU")
@@ -50,7 +57,7 @@ def hard_min_kernel(
 
 
 def hard_min(
-    pairs: Pairs,
+    costs: CostSource | Formula,
     h: Tensor,
     *,
     out: Tensor | None = None,
@@ -64,7 +71,7 @@ def hard_min(
     Time O(N M D), memory O(N); with `out` nothing is allocated.
 
     Args:
-        pairs: The costs, N x M.
+        costs: The costs, N x M.
         h: Potential of the targets, shape (M,), units of cost; -inf removes a target.
         out: Where to write, shape (N,).
         precision: "float32", or "tf32" for faster and coarser inner products, whose result bounds nothing.
@@ -73,20 +80,21 @@ def hard_min(
     Returns:
         Shape (N,), units of cost; +inf where no target is left.
     """
-    n = pairs.shape[0]
+    formula = as_formula(costs)
+    n = formula.x.shape[0]
     out = h.new_empty(n) if out is None else out
-    tiles = default_tiles(pairs) if tiles is None else tiles
+    tiles = default_tiles(formula) if tiles is None else tiles
     if n:
         with on_device(h):
             hard_min_kernel[(triton.cdiv(n, tiles.rows),)](
                 h=h.contiguous(),
                 out=out,
-                offset=float(pairs.offset),
+                offset=float(formula.offset),
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
                 PRECISION=DOT_PRECISIONS[precision],
                 num_warps=tiles.warps,
-                **kernel_costs(pairs),
+                **kernel_costs(formula),
             )
     return out

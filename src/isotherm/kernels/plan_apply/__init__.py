@@ -1,6 +1,6 @@
 """Products with the entropic plan that never form it: marginals, barycentres, transport cost.
 
-Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused).
+Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused), `triton` (the same on a GPU).
 """
 
 from .front import plan_apply as plan_apply

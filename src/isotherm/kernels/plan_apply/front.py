@@ -4,8 +4,11 @@ from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.source import CostSource
+from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
+
+gpu = Deferred("isotherm.kernels.plan_apply.triton")
 
 
 def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
@@ -25,7 +28,7 @@ def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsil
     Returns:
         P V, shape (N, K).
     """
-    return choose((cpu, reference), costs, p, q, values).plan_apply(costs, p, q, values, epsilon=epsilon)
+    return choose((cpu, gpu, reference), costs, p, q, values).plan_apply(costs, p, q, values, epsilon=epsilon)
 
 
 def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float, paid: CostSource | None = None) -> Tensor:
@@ -43,5 +46,5 @@ def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float, paid: 
     """
     if paid is not None and paid is not costs:
         return reference.plan_cost(costs, p, q, epsilon=epsilon, paid=paid)
-    backend = choose((cpu, reference), costs, p, q, rule="why_not_cost")
+    backend = choose((cpu, gpu, reference), costs, p, q, rule="why_not_cost")
     return backend.plan_cost(costs, p, q, epsilon=epsilon)

@@ -1,8 +1,12 @@
 """Products with the entropic plan on the GPU: P V, row sums and the cost paid by rows, the plan made tile by tile."""
 
-# ruff: noqa: PLR0913 - a kernel takes its pointers, sizes and strides one by one
+# ruff: noqa: PLR0913, PLR0917 - a kernel takes its pointers, sizes and strides one by one
+# Triton is imported by name, so that its types are not known here:
+# pyright: reportInvalidTypeForm=false
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -10,14 +14,17 @@ from isotherm._optional import require
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_tile, load_vector
 from isotherm.kernels.triton_launch import (
     DOT_PRECISIONS,
-    Pairs,
     Tiles,
+    as_formula,
     default_tiles,
     feature_tile,
     kernel_costs,
     on_device,
     product_tiles,
 )
+
+if TYPE_CHECKING:
+    from isotherm.kernels.source import CostSource, Formula
 
 triton = require("triton", extra="triton", why="run kernels on a GPU")
 tl = require("triton.language", extra="triton", why="run kernels on a GPU")
@@ -122,7 +129,7 @@ def plan_apply_kernel(
 
 
 def plan_apply(
-    pairs: Pairs,
+    costs: CostSource | Formula,
     p: Tensor,
     q: Tensor,
     values: Tensor,
@@ -136,10 +143,10 @@ def plan_apply(
         (P V)_ik = sum_j exp((p_i + q_j - C_ij) / epsilon) V_jk
 
     Time O(N M (D + K)), costs being recomputed for every 64 columns of V; memory O(N K); with `out` nothing is
-    allocated. For P' V pass `pairs.transpose()`, q, p.
+    allocated. For P' V pass `the transposed formula`, q, p.
 
     Args:
-        pairs: The costs, N x M.
+        costs: The costs, N x M.
         p: Weighted potential of the sources, f + epsilon log a, shape (N,), units of cost; -inf marks no mass.
         q: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
         values: V, shape (M, K); rows without mass are not read.
@@ -150,12 +157,13 @@ def plan_apply(
     Returns:
         P V, shape (N, K); zero where a source has no mass.
     """
-    n, k = pairs.shape[0], values.shape[1]
+    formula = as_formula(costs)
+    n, k = formula.x.shape[0], values.shape[1]
     out = values.new_empty(n, k) if out is None else out
     if k == 1:
-        plan_rows(pairs, p, q, values[:, 0], epsilon=epsilon, out=out[:, 0], tiles=tiles)
+        plan_rows(formula, p, q, values[:, 0], epsilon=epsilon, out=out[:, 0], tiles=tiles)
         return out
-    tiles = product_tiles(pairs) if tiles is None else tiles
+    tiles = product_tiles(formula) if tiles is None else tiles
     width = feature_tile(k, 64)
     if n and k:
         with on_device(p):
@@ -165,20 +173,20 @@ def plan_apply(
                 values=values.contiguous(),
                 out=out,
                 k=k,
-                offset=float(pairs.offset),
+                offset=float(formula.offset),
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
                 VALUES=width,
                 PRECISION=DOT_PRECISIONS["float32"],
                 num_warps=tiles.warps,
-                **kernel_costs(pairs, epsilon),
+                **kernel_costs(formula, epsilon),
             )
     return out
 
 
 def plan_rows(
-    pairs: Pairs,
+    costs: CostSource | Formula,
     p: Tensor,
     q: Tensor,
     values: Tensor | None = None,
@@ -192,7 +200,7 @@ def plan_rows(
     Time O(N M D), memory O(N); with `out` nothing is allocated.
 
     Args:
-        pairs: The costs, N x M.
+        costs: The costs, N x M.
         p: Weighted potential of the sources, shape (N,), units of cost; -inf marks no mass.
         q: Weighted potential of the targets, shape (M,), units of cost; -inf marks no mass.
         values: v, shape (M,); None stands for ones.
@@ -205,11 +213,11 @@ def plan_rows(
     """
     vector = None if values is None else values.contiguous()
     term = "mass" if values is None else "value"
-    return _launch_rows(pairs, (p, q, vector), term, epsilon, out, tiles)
+    return _launch_rows(as_formula(costs), (p, q, vector), term, epsilon, out, tiles)
 
 
 def plan_cost(
-    pairs: Pairs,
+    costs: CostSource | Formula,
     p: Tensor,
     q: Tensor,
     *,
@@ -222,7 +230,7 @@ def plan_cost(
     Time O(N M D), memory O(N); with `out` nothing is allocated.
 
     Args:
-        pairs: The costs, N x M; +inf forbids a pair, which then pays nothing.
+        costs: The costs, N x M; +inf forbids a pair, which then pays nothing.
         p: Weighted potential of the sources, shape (N,), units of cost; -inf marks no mass.
         q: Weighted potential of the targets, shape (M,), units of cost; -inf marks no mass.
         epsilon: Temperature > 0, units of cost.
@@ -232,11 +240,11 @@ def plan_cost(
     Returns:
         Shape (N,), mass times cost; the sum over i is <C, P>.
     """
-    return _launch_rows(pairs, (p, q, None), "cost", epsilon, out, tiles)
+    return _launch_rows(as_formula(costs), (p, q, None), "cost", epsilon, out, tiles)
 
 
 def _launch_rows(
-    pairs: Pairs,
+    formula: Formula,
     vectors: tuple[Tensor, Tensor, Tensor | None],
     term: str,
     epsilon: float,
@@ -245,9 +253,9 @@ def _launch_rows(
 ) -> Tensor:
     """Start `plan_rows_kernel`."""
     p, q, values = vectors
-    n = pairs.shape[0]
+    n = formula.x.shape[0]
     out = p.new_empty(n) if out is None else out
-    tiles = default_tiles(pairs) if tiles is None else tiles
+    tiles = default_tiles(formula) if tiles is None else tiles
     if n:
         with on_device(p):
             plan_rows_kernel[(triton.cdiv(n, tiles.rows),)](
@@ -255,13 +263,13 @@ def _launch_rows(
                 q=q.contiguous(),
                 values=values,
                 out=out,
-                offset=float(pairs.offset),
+                offset=float(formula.offset),
                 TERM=term,
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
                 PRECISION=DOT_PRECISIONS["float32"],
                 num_warps=tiles.warps,
-                **kernel_costs(pairs, epsilon),
+                **kernel_costs(formula, epsilon),
             )
     return out

@@ -4,8 +4,11 @@ from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.source import CostSource
+from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
+
+gpu = Deferred("isotherm.kernels.plan_grad.triton")
 
 
 def plan_grad(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -37,4 +40,4 @@ def plan_grad(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tup
         >>> round(by_x.item(), 4), round(by_y.item(), 4)
         (-2.0, 2.0)
     """
-    return choose((cpu, reference), costs, p, q).plan_grad(costs, p, q, epsilon=epsilon)
+    return choose((cpu, gpu, reference), costs, p, q).plan_grad(costs, p, q, epsilon=epsilon)

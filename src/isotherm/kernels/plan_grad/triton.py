@@ -1,8 +1,12 @@
 """Gradients of costs under the entropic plan on the GPU, the plan made tile by tile."""
 
-# ruff: noqa: PLR0913 - a kernel takes its pointers, sizes and strides one by one
+# ruff: noqa: PLR0913, PLR0917 - a kernel takes its pointers, sizes and strides one by one
+# Triton is imported by name, so that its types are not known here:
+# pyright: reportInvalidTypeForm=false
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,14 +15,18 @@ from isotherm._optional import require
 from isotherm.kernels.triton_blocks import base_costs, load_coordinate, load_tile, load_vector
 from isotherm.kernels.triton_launch import (
     DOT_PRECISIONS,
-    MAX_DIFFERENCE_DIMENSION,
-    Pairs,
     Tiles,
+    as_formula,
     feature_tile,
     kernel_costs,
     on_device,
     product_tiles,
+    sizes,
+    takes_products,
 )
+
+if TYPE_CHECKING:
+    from isotherm.kernels.source import CostSource, Formula
 
 triton = require("triton", extra="triton", why="run kernels on a GPU")
 tl = require("triton.language", extra="triton", why="run kernels on a GPU")
@@ -92,7 +100,19 @@ def plan_grad_kernel(
 
 
 def plan_grad(
-    pairs: Pairs,
+    costs: CostSource | Formula, p: Tensor, q: Tensor, *, epsilon: float, tiles: Tiles | None = None
+) -> tuple[Tensor, Tensor]:
+    """Derivative of <P, C> by both clouds on the GPU, the plan P held fixed.
+
+    Definition and arguments: `isotherm.kernels.plan_grad`. Two launches, one for each cloud.
+    """
+    formula = as_formula(costs)
+    by_x = source_grad(formula, p, q, epsilon=epsilon, tiles=tiles)
+    return by_x, source_grad(formula.transpose(), q, p, epsilon=epsilon, tiles=tiles)
+
+
+def source_grad(
+    formula: Formula,
     p: Tensor,
     q: Tensor,
     weights: Tensor | None = None,
@@ -101,38 +121,35 @@ def plan_grad(
     out: Tensor | None = None,
     tiles: Tiles | None = None,
 ) -> Tensor:
-    """Gradient of the cost in the sources, averaged under the entropic plan, on the GPU.
+    """Derivative of <P, C> by the sources, the plan held fixed and its columns weighted.
 
         G_i = sum_j exp((p_i + q_j - C_ij) / epsilon) w_j dC_ij / dx_i
 
-    At the optimum this is the gradient of the value in x; for the gradient in y pass `pairs.transpose()`, q, p.
     Points that coincide add nothing. Squared distances up to 8 dimensions and distances in any go by differences,
     8 coordinates at a time, each time with the costs recomputed; the rest by products, 64 at a time.
 
     Args:
-        pairs: The costs, N x M; not a stored matrix.
+        formula: Costs between points, N x M.
         p: Weighted potential of the sources, f + epsilon log a, shape (N,), units of cost; -inf marks no mass.
         q: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
         weights: w, shape (M,), finite; None stands for ones.
         epsilon: Temperature > 0, units of cost.
-        out: Where to write, shape (N, D), contiguous.
+        out: Where to write, shape (N, D), contiguous; then nothing is allocated.
         tiles: Tile sizes; None takes `product_tiles`.
 
     Returns:
-        G, shape (N, D), mass times cost per unit of the points.
+        G, shape (N, D), units of cost times mass per unit of length.
 
     Raises:
-        ValueError: The costs are a stored matrix.
+        TypeError: The costs are a stored matrix.
     """
-    if pairs.y is None:
-        msg = "A stored cost has no points: got a matrix. Its derivative is the plan itself, see `plan_apply`."
-        raise ValueError(msg)
-    n, size = pairs.shape[0], pairs.dimension
-    by_differences = pairs.kind == "euclidean" or (
-        pairs.kind == "sqeuclidean" and size <= MAX_DIFFERENCE_DIMENSION
-    )
-    out = torch.empty_like(pairs.x, memory_format=torch.contiguous_format) if out is None else out
-    tiles = product_tiles(pairs) if tiles is None else tiles
+    if formula.y is None:
+        msg = "`plan_grad` needs a cost between points: got a stored matrix. Its derivative is the plan itself."
+        raise TypeError(msg)
+    n, _, size = sizes(formula)
+    by_differences = formula.kind == "euclidean" or not takes_products(formula)
+    out = torch.empty_like(formula.x, memory_format=torch.contiguous_format) if out is None else out
+    tiles = product_tiles(formula) if tiles is None else tiles
     width = min(8, 1 << max(0, size - 1).bit_length()) if by_differences else feature_tile(size, 64)
     if n and size:
         with on_device(p):
@@ -141,7 +158,7 @@ def plan_grad(
                 q=q.contiguous(),
                 weights=None if weights is None else weights.contiguous(),
                 out=out,
-                offset=float(pairs.offset),
+                offset=float(formula.offset),
                 BY_DIFFERENCES=by_differences,
                 HAS_WEIGHTS=weights is not None,
                 ROWS=tiles.rows,
@@ -150,6 +167,6 @@ def plan_grad(
                 COORDINATES=width,
                 PRECISION=DOT_PRECISIONS["float32"],
                 num_warps=tiles.warps,
-                **kernel_costs(pairs, epsilon),
+                **kernel_costs(formula, epsilon),
             )
     return out

@@ -1,7 +1,7 @@
 """A whole Sinkhorn iteration, both updates at once.
 
 Read in this order: `update` (from a softmin to a potential), `front` (what it is),
-`reference` (the definition), `cpu` (the same, fused).
+`reference` (the definition), `cpu` (the same, fused), `triton` (the same on a GPU).
 """
 
 from .front import is_fused as is_fused

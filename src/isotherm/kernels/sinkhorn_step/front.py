@@ -4,9 +4,12 @@ from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.source import CostSource
+from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
 from .update import RowUpdate
+
+gpu = Deferred("isotherm.kernels.sinkhorn_step.triton")
 
 
 def sinkhorn_step(
@@ -36,9 +39,9 @@ def sinkhorn_step(
     References:
         [SinkhornKnopp1967], [PeyreCuturi2019, section 4.4]
     """
-    return choose((cpu, reference), costs, f, h, log_a).sinkhorn_step(costs, f, h, log_a, update, epsilon=epsilon)
+    return choose((cpu, gpu, reference), costs, f, h, log_a).sinkhorn_step(costs, f, h, log_a, update, epsilon=epsilon)
 
 
 def is_fused(costs: CostSource, *tensors: Tensor) -> bool:
     """Whether `sinkhorn_step` takes one exponential per pair here; otherwise two calls of `softmin` do as well."""
-    return choose((cpu, reference), costs, *tensors) is cpu
+    return choose((cpu, gpu, reference), costs, *tensors) is cpu

@@ -1,6 +1,6 @@
 """Smoothed minimum over one side of the problem: the reduction a Sinkhorn step is made of.
 
-Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused).
+Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused), `triton` (the same on a GPU).
 """
 
 from .front import softmin as softmin

@@ -4,8 +4,11 @@ from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.source import CostSource
+from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
+
+gpu = Deferred("isotherm.kernels.softmin.triton")
 
 
 def softmin(costs: CostSource, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
@@ -30,4 +33,4 @@ def softmin(costs: CostSource, h: Tensor, *, epsilon: float, guess: Tensor | Non
     References:
         [Feydy2020, eq. 3.186]
     """
-    return choose((cpu, reference), costs, h, guess).softmin(costs, h, epsilon=epsilon, guess=guess)
+    return choose((cpu, gpu, reference), costs, h, guess).softmin(costs, h, epsilon=epsilon, guess=guess)

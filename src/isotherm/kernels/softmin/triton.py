@@ -1,17 +1,30 @@
 """Softmin on the GPU: one pass over all pairs, the cost recomputed tile by tile."""
 
-# ruff: noqa: PLR0913 - a kernel takes its pointers, sizes and strides one by one
+# ruff: noqa: PLR0913, PLR0917 - a kernel takes its pointers, sizes and strides one by one
+# Triton is imported by name, so that its types are not known here:
+# pyright: reportInvalidTypeForm=false
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from isotherm._optional import require
+from isotherm.kernels.plan_apply.triton import plan_rows
+from isotherm.kernels.plan_grad.triton import source_grad
+from isotherm.kernels.source import CostSource, Formula
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_vector
-from isotherm.kernels.triton_launch import DOT_PRECISIONS, Pairs, Tiles, default_tiles, kernel_costs, on_device
+from isotherm.kernels.triton_launch import (
+    DOT_PRECISIONS,
+    Kind,
+    Tiles,
+    as_formula,
+    default_tiles,
+    kernel_costs,
+    on_device,
+)
 
 triton = require("triton", extra="triton", why="run kernels on a GPU")
 tl = require("triton.language", extra="triton", why="run kernels on a GPU")
@@ -106,13 +119,16 @@ def softmin_kernel(
     if HAS_GUESS:
         shift = load_vector(guess, rows, n, 0.0)
         shift = tl.where(tl.abs(shift) < float("inf"), shift, 0.0)
-        sums = tl.zeros((ROWS, COLUMNS), dtype)
+        # By differences each lane keeps its own sums; after products the tile's registers are needed for them.
+        LANES: tl.constexpr = 1 if KIND == "dot" or (KIND == "sqeuclidean" and D > 8) else COLUMNS
+        sums = tl.zeros((ROWS, LANES), dtype)
         for start in range(0, m, COLUMNS):
             columns = start + tl.arange(0, COLUMNS)
             potential = load_vector(h, columns, m, float("-inf")) - constant
             base = base_costs(x, y, rows, columns, n, m, x_row, x_column, D, KIND, FEATURES, PRECISION)
             scores = potential[None, :] - factor * base
-            sums += tl.exp2((scores + shift[:, None]) * slope)
+            terms = tl.exp2((scores + shift[:, None]) * slope)
+            sums += tl.sum(terms, 1, keep_dims=True) if LANES == 1 else terms
         total = tl.sum(sums, 1)
         top = -shift
         # Outside this range terms may have been flushed or have overflowed (NaN fails both): start again.
@@ -128,8 +144,24 @@ def softmin_kernel(
     tl.store(out + rows, tl.where(has_mass, result, float("inf")), mask=rows < n)
 
 
-def softmin(
-    pairs: Pairs,
+def softmin(costs: CostSource | Formula, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
+    """Smoothed minimum of cost minus potential over the targets, on the GPU.
+
+        f_i = -epsilon * log sum_j exp((h_j - C_ij) / epsilon)
+
+    Definition and arguments: `isotherm.kernels.softmin`. Differentiable once in h and in what the costs are made of;
+    the derivative is again a pass over tiles of the plan. Under `torch.compile` it is one opaque operator.
+    """
+    formula = as_formula(costs)
+    needs_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*formula.tensors, h))
+    if needs_grad or torch.compiler.is_compiling():
+        x, y, scale, offset = formula.x, formula.y, formula.scale, formula.offset
+        return softmin_operator(formula.kind, x, y, scale, offset, h, guess, epsilon)
+    return launch_softmin(formula, h, epsilon=epsilon, guess=guess)
+
+
+def launch_softmin(
+    formula: Formula,
     h: Tensor,
     *,
     epsilon: float,
@@ -138,52 +170,31 @@ def softmin(
     precision: str = "float32",
     tiles: Tiles | None = None,
 ) -> Tensor:
-    """Smoothed minimum of cost minus potential over the targets, on the GPU.
-
-        f_i = -epsilon * log sum_j exp((h_j - C_ij) / epsilon)
+    """Start the softmin kernel; outside every autograd graph.
 
     Time O(N M D), memory O(N). With `out` nothing is allocated and the host never waits: it can be captured in a
     CUDA graph.
 
     Args:
-        pairs: The costs, N x M.
+        formula: The costs, N x M.
         h: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
         epsilon: Temperature > 0, units of cost.
         guess: Previous result, shape (N,): it shifts the exponents and no running maximum is kept. Any numbers do;
             rows it does not fit are summed again.
-        out: Where to write, shape (N,).
+        out: Where to write, shape (N,), contiguous.
         precision: "float32", or "tf32" for faster and coarser inner products; float64 inputs ignore it.
         tiles: Tile sizes; None takes `default_tiles`.
 
     Returns:
         Shape (N,), units of cost; +inf where every h is -inf.
     """
-    n = pairs.shape[0]
-    out = h.new_empty(n) if out is None else out
-    tiles = default_tiles(pairs) if tiles is None else tiles
-    if n:
-        with on_device(h):
-            softmin_kernel[(triton.cdiv(n, tiles.rows),)](
-                h=h.contiguous(),
-                guess=guess,
-                out=out,
-                x_starts=None,
-                y_starts=None,
-                offset=float(pairs.offset),
-                HAS_GUESS=guess is not None,
-                IS_RAGGED=False,
-                ROWS=tiles.rows,
-                COLUMNS=tiles.columns,
-                FEATURES=tiles.features,
-                PRECISION=DOT_PRECISIONS[precision],
-                num_warps=tiles.warps,
-                **kernel_costs(pairs, epsilon),
-            )
-    return out
+    grid_rows = formula.x.shape[0]
+    settings = {"x_starts": None, "y_starts": None, "IS_RAGGED": False, "PRECISION": DOT_PRECISIONS[precision]}
+    return _launch(formula, (h, guess, out), epsilon, (grid_rows,), settings, tiles)
 
 
 def softmin_ragged(
-    pairs: Pairs,
+    formula: Formula,
     h: Tensor,
     starts: tuple[Tensor, Tensor, int],
     *,
@@ -198,44 +209,157 @@ def softmin_ragged(
     targets starts[1][k] to starts[1][k + 1] of y and h. Problems of at most `tiles.rows` sources take one program each.
 
     Args:
-        pairs: Points of all problems, one after the other; not a stored matrix.
+        formula: Points of all problems, one after the other; not a stored matrix.
         h: Weighted potentials of all targets, shape (M,).
         starts: First source of each problem and their number, shape (B + 1,), int64, on the device; the same of the
             targets; the largest number of sources of a problem (known on the host, so that the device is not asked).
         epsilon: Temperature > 0, units of cost.
         guess: Previous result, shape (N,).
-        out: Where to write, shape (N,).
+        out: Where to write, shape (N,), contiguous.
         tiles: Tile sizes; None takes `default_tiles`.
 
     Returns:
         Shape (N,), units of cost.
 
     Raises:
-        ValueError: The costs are a stored matrix.
+        TypeError: The costs are a stored matrix.
     """
-    if pairs.y is None:
+    if formula.y is None:
         msg = "Ragged batches need points: got a stored matrix. Call `softmin` for each problem."
-        raise ValueError(msg)
+        raise TypeError(msg)
     x_starts, y_starts, longest = starts
-    out = h.new_empty(pairs.shape[0]) if out is None else out
-    tiles = default_tiles(pairs) if tiles is None else tiles
-    grid = (triton.cdiv(longest, tiles.rows), x_starts.shape[0] - 1)
+    precision = DOT_PRECISIONS["float32"]
+    settings = {"x_starts": x_starts, "y_starts": y_starts, "IS_RAGGED": True, "PRECISION": precision}
+    return _launch(formula, (h, guess, out), epsilon, (longest, x_starts.shape[0] - 1), settings, tiles)
+
+
+def _launch(
+    formula: Formula,
+    vectors: tuple[Tensor, Tensor | None, Tensor | None],
+    epsilon: float,
+    extent: tuple[int, ...],
+    settings: dict[str, object],
+    tiles: Tiles | None,
+) -> Tensor:
+    """Start `softmin_kernel` on h, guess and out; extent is (rows,) or (rows of the largest problem, problems)."""
+    h, guess, out = vectors
+    out = h.new_empty(formula.x.shape[0]) if out is None else out
+    tiles = default_tiles(formula) if tiles is None else tiles
+    grid = (triton.cdiv(extent[0], tiles.rows), *extent[1:])
     if all(grid):
         with on_device(h):
             softmin_kernel[grid](
                 h=h.contiguous(),
-                guess=guess,
+                guess=None if guess is None else guess.contiguous(),
                 out=out,
-                x_starts=x_starts,
-                y_starts=y_starts,
-                offset=float(pairs.offset),
+                offset=float(formula.offset),
                 HAS_GUESS=guess is not None,
-                IS_RAGGED=True,
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
-                PRECISION=DOT_PRECISIONS["float32"],
                 num_warps=tiles.warps,
-                **kernel_costs(pairs, epsilon),
+                **settings,
+                **kernel_costs(formula, epsilon),
             )
     return out
+
+
+COSTS = "str kind, Tensor x, Tensor? y, float scale, float offset"
+
+
+@torch.library.custom_op(
+    "isotherm::triton_softmin",
+    mutates_args=(),
+    schema=f"({COSTS}, Tensor h, Tensor? guess, float epsilon) -> Tensor",
+)
+def softmin_operator(
+    kind: Kind,
+    x: Tensor,
+    y: Tensor | None,
+    scale: float,
+    offset: float,
+    h: Tensor,
+    guess: Tensor | None,
+    epsilon: float,
+) -> Tensor:
+    """`launch_softmin` as an operator that torch can differentiate and trace."""
+    return launch_softmin(Formula(kind, x, y, scale, offset), h, epsilon=epsilon, guess=guess)
+
+
+@torch.library.custom_op(
+    "isotherm::triton_softmin_backward",
+    mutates_args=(),
+    schema=f"({COSTS}, Tensor h, Tensor f, Tensor grad, float epsilon) -> (Tensor, Tensor, Tensor)",
+)
+def softmin_backward(
+    kind: Kind,
+    x: Tensor,
+    y: Tensor | None,
+    scale: float,
+    offset: float,
+    h: Tensor,
+    f: Tensor,
+    grad: Tensor,
+    epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Derivatives by h, x and y, from the conditional law P(j | i) = exp((h_j + f_i - C_ij) / epsilon).
+
+    df_i / dh_j = -P(j | i),    df_i / dC_ij = P(j | i)
+    """
+    formula = Formula(kind, x, y, scale, offset)
+    f = torch.where(f < torch.inf, f, -torch.inf)  # a row without mass has no derivative
+    by_h = plan_rows(formula.transpose(), h, f, -grad, epsilon=epsilon)
+    if y is None:
+        law = ((f[:, None] + h - (scale * x + offset)) / epsilon).exp()  # (N, M)
+        return by_h, scale * grad[:, None] * law, x.new_empty(0)
+    by_x = grad[:, None] * source_grad(formula, f, h, epsilon=epsilon)
+    return by_h, by_x, source_grad(formula.transpose(), h, f, grad, epsilon=epsilon)
+
+
+@softmin_operator.register_fake
+def _(
+    kind: Kind,
+    x: Tensor,
+    y: Tensor | None,
+    scale: float,
+    offset: float,
+    h: Tensor,
+    guess: Tensor | None,
+    epsilon: float,
+) -> Tensor:
+    del kind, y, scale, offset, guess, epsilon
+    return h.new_empty(x.shape[0])
+
+
+@softmin_backward.register_fake
+def _(
+    kind: Kind,
+    x: Tensor,
+    y: Tensor | None,
+    scale: float,
+    offset: float,
+    h: Tensor,
+    f: Tensor,
+    grad: Tensor,
+    epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    del kind, scale, offset, f, grad, epsilon
+    return h.new_empty(h.shape), x.new_empty(x.shape), x.new_empty(0 if y is None else y.shape)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep what the derivative needs."""
+    kind, x, y, scale, offset, h, _, epsilon = inputs
+    ctx.settings = kind, scale, offset, epsilon
+    ctx.save_for_backward(x, y, h, output)
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    """Chain the derivative of the result with those of the softmin; the guess has none."""
+    kind, scale, offset, epsilon = ctx.settings
+    x, y, h, f = ctx.saved_tensors
+    by_h, by_x, by_y = softmin_backward(kind, x, y, scale, offset, h, f, grad, epsilon)
+    return None, by_x, None if y is None else by_y, None, None, by_h, None, None
+
+
+softmin_operator.register_autograd(_differentiate, setup_context=_save)
