@@ -6,13 +6,16 @@ the launcher's own arguments, and compiles where it would launch.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 
 import pytest
 
-pytest.importorskip("triton", reason="needs triton: pip install 'isotherm[triton]'")
+# Only looked for: once imported here, Triton could not be interpreted in the other files of this folder.
+if importlib.util.find_spec("triton") is None:
+    pytest.skip("needs triton: pip install 'isotherm[triton]'", allow_module_level=True)
 
 PROGRAM = '''
 import inspect
@@ -50,6 +53,7 @@ from isotherm.kernels.conditional.triton import conditional_mean
 from isotherm.kernels.hard_min.triton import hard_min
 from isotherm.kernels.plan_apply.triton import plan_apply, plan_cost, plan_rows
 from isotherm.kernels.plan_grad.triton import source_grad
+from isotherm.kernels.sinkhorn_step.triton_ragged import sinkhorn_ragged
 from isotherm.kernels.softmin.triton import launch_softmin, softmin_ragged
 from isotherm.kernels.source import Formula
 
@@ -68,6 +72,7 @@ for kind, dimension, dtype in [*CASES, ("euclidean", 9, "float32"), ("dot", 5, "
         plan_cost(formula, h, h, epsilon=0.1)
         conditional_mean(formula, h, values, epsilon=0.1)
         hard_min(formula, h)
+        sinkhorn_ragged(formula, (h, h), (h, h), (starts, starts), epsilon=0.1, steps=5)
     if kind != "stored":
         source_grad(formula, h, h, h, epsilon=0.1)
 '''
