@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -191,3 +193,29 @@ def test_triton_softmin_keeps_float32_at_full_size(dimension: int) -> None:
     for guess in (None, exact.float()):
         ours = softmin.launch_softmin(Formula("sqeuclidean", x, y), h, epsilon=epsilon, guess=guess)
         assert float((ours - exact).abs().max()) <= 2.0 * float((plain - exact).abs().max()) + 1e-6
+
+
+def test_triton_files_import_without_triton() -> None:
+    program = """
+import importlib, importlib.util, pkgutil, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "triton" else found(name, *rest)
+sys.modules["triton"] = None
+import torch
+import isotherm.kernels
+names = [module.name for module in pkgutil.walk_packages(isotherm.kernels.__path__, "isotherm.kernels.")]
+for name in names:
+    importlib.import_module(name)
+assert sum("triton" in name for name in names) >= 8
+from isotherm.kernels.hard_min.triton import hard_min
+from isotherm.kernels.source import Formula
+from isotherm.kernels.triton_launch import why_missing
+print(*why_missing())
+try:
+    hard_min(Formula("dot", torch.zeros(1, 1), torch.zeros(1, 1)), torch.zeros(1))
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "triton is not installed: pip install 'isotherm[triton]'"
+    assert "needed to run kernels on a GPU" in done.stdout

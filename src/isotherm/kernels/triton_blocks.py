@@ -6,10 +6,7 @@
 
 from __future__ import annotations
 
-from isotherm._optional import require
-
-triton = require("triton", extra="triton", why="run kernels on a GPU")
-tl = require("triton.language", extra="triton", why="run kernels on a GPU")
+from isotherm.kernels.triton_import import tl, triton
 
 
 @triton.jit

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from isotherm._optional import require
 from isotherm.kernels.triton_blocks import base_costs, load_vector
+from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import DOT_PRECISIONS, Tiles, as_formula, default_tiles, kernel_costs, on_device
 
 if TYPE_CHECKING:
     from isotherm.kernels.source import CostSource, Formula
-
-triton = require("triton", extra="triton", why="run kernels on a GPU")
-tl = require("triton.language", extra="triton", why="run kernels on a GPU")
 
 
 @triton.jit

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from isotherm._optional import require
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_tile, load_vector
+from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
     DOT_PRECISIONS,
     Tiles,
@@ -25,9 +25,6 @@ from isotherm.kernels.triton_launch import (
 
 if TYPE_CHECKING:
     from isotherm.kernels.source import CostSource, Formula
-
-triton = require("triton", extra="triton", why="run kernels on a GPU")
-tl = require("triton.language", extra="triton", why="run kernels on a GPU")
 
 
 @triton.jit

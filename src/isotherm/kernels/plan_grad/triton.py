@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from isotherm._optional import require
 from isotherm.kernels.triton_blocks import base_costs, load_coordinate, load_tile, load_vector
+from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
     DOT_PRECISIONS,
     Tiles,
@@ -27,9 +27,6 @@ from isotherm.kernels.triton_launch import (
 
 if TYPE_CHECKING:
     from isotherm.kernels.source import CostSource, Formula
-
-triton = require("triton", extra="triton", why="run kernels on a GPU")
-tl = require("triton.language", extra="triton", why="run kernels on a GPU")
 
 
 @triton.jit

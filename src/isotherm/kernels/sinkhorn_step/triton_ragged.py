@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isotherm._optional import require
 from isotherm.kernels.softmin.triton import online_sums
 from isotherm.kernels.triton_blocks import load_vector
+from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import DOT_PRECISIONS, Tiles, default_tiles, kernel_costs, on_device
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from isotherm.kernels.source import Formula
-
-triton = require("triton", extra="triton", why="run kernels on a GPU")
-tl = require("triton.language", extra="triton", why="run kernels on a GPU")
 
 
 @triton.jit

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isotherm._optional import require
 from isotherm.kernels.plan_apply.triton import plan_rows
 from isotherm.kernels.plan_grad.triton import source_grad
 from isotherm.kernels.source import CostSource, Formula
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_vector
+from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
     DOT_PRECISIONS,
     Kind,
@@ -25,9 +25,6 @@ from isotherm.kernels.triton_launch import (
     kernel_costs,
     on_device,
 )
-
-triton = require("triton", extra="triton", why="run kernels on a GPU")
-tl = require("triton.language", extra="triton", why="run kernels on a GPU")
 
 
 @triton.jit
