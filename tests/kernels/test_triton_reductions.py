@@ -332,6 +332,14 @@ def test_triton_writes_into_out() -> None:
     torch.testing.assert_close(out, plain_softmin(case))
 
 
+def test_triton_precision_is_named() -> None:
+    case = make_case("sqeuclidean", sources=3, targets=4, dimension=9)
+    result = softmin.launch_softmin(case.costs, case.q, epsilon=0.5, precision="tf32")
+    torch.testing.assert_close(result, plain_softmin(case), rtol=1e-2, atol=1e-2)
+    with pytest.raises(ValueError, match="one of float32, tf32: got 'half'"):
+        softmin.launch_softmin(case.costs, case.q, epsilon=0.5, precision="half")
+
+
 def test_triton_why_not_names_each_reason() -> None:
     case = make_case("sqeuclidean", sources=3, targets=3)
     assert why_not(case.costs, case.q) == []

@@ -117,6 +117,24 @@ def feature_tile(size: int, largest: int) -> int:
     return max(16, min(largest, 1 << max(0, size - 1).bit_length()))
 
 
+def dot_precision(precision: str) -> str:
+    """What Triton calls a precision of inner products.
+
+    Args:
+        precision: "float32", or "tf32" where about three digits will do.
+
+    Returns:
+        A value for `input_precision` of tl.dot; it has no effect in float64.
+
+    Raises:
+        ValueError: Another name.
+    """
+    if precision not in DOT_PRECISIONS:
+        msg = f"`precision` must be one of {', '.join(DOT_PRECISIONS)}: got {precision!r}. Leave it out for float32."
+        raise ValueError(msg)
+    return DOT_PRECISIONS[precision]
+
+
 def kernel_costs(formula: Formula, epsilon: float | None = None) -> dict[str, object]:
     """The arguments by which every kernel learns of the costs; points become contiguous, a matrix keeps its strides."""
     n, m, dimension = sizes(formula)

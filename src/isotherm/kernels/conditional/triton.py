@@ -13,9 +13,9 @@ from torch import Tensor
 from isotherm.kernels.triton_blocks import base_costs, load_tile, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
-    DOT_PRECISIONS,
     Tiles,
     as_formula,
+    dot_precision,
     feature_tile,
     kernel_costs,
     on_device,
@@ -123,7 +123,7 @@ def conditional_mean(
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
                 VALUES=width,
-                PRECISION=DOT_PRECISIONS["float32"],
+                PRECISION=dot_precision("float32"),
                 num_warps=tiles.warps,
                 **kernel_costs(formula, epsilon),
             )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isotherm.kernels.triton_blocks import base_costs, load_vector
 from isotherm.kernels.triton_import import tl, triton
-from isotherm.kernels.triton_launch import DOT_PRECISIONS, Tiles, as_formula, default_tiles, kernel_costs, on_device
+from isotherm.kernels.triton_launch import Tiles, as_formula, default_tiles, dot_precision, kernel_costs, on_device
 
 if TYPE_CHECKING:
     from isotherm.kernels.source import CostSource, Formula
@@ -90,7 +90,7 @@ def hard_min(
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
-                PRECISION=DOT_PRECISIONS[precision],
+                PRECISION=dot_precision(precision),
                 num_warps=tiles.warps,
                 **kernel_costs(formula),
             )

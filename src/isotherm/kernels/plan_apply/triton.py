@@ -13,10 +13,10 @@ from torch import Tensor
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_tile, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
-    DOT_PRECISIONS,
     Tiles,
     as_formula,
     default_tiles,
+    dot_precision,
     feature_tile,
     kernel_costs,
     on_device,
@@ -175,7 +175,7 @@ def plan_apply(
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
                 VALUES=width,
-                PRECISION=DOT_PRECISIONS["float32"],
+                PRECISION=dot_precision("float32"),
                 num_warps=tiles.warps,
                 **kernel_costs(formula, epsilon),
             )
@@ -265,7 +265,7 @@ def _launch_rows(
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
-                PRECISION=DOT_PRECISIONS["float32"],
+                PRECISION=dot_precision("float32"),
                 num_warps=tiles.warps,
                 **kernel_costs(formula, epsilon),
             )

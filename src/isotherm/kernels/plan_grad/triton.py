@@ -14,9 +14,9 @@ from torch import Tensor
 from isotherm.kernels.triton_blocks import base_costs, load_coordinate, load_tile, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
-    DOT_PRECISIONS,
     Tiles,
     as_formula,
+    dot_precision,
     feature_tile,
     kernel_costs,
     on_device,
@@ -162,7 +162,7 @@ def source_grad(
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
                 COORDINATES=width,
-                PRECISION=DOT_PRECISIONS["float32"],
+                PRECISION=dot_precision("float32"),
                 num_warps=tiles.warps,
                 **kernel_costs(formula, epsilon),
             )

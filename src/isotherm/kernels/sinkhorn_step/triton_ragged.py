@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from isotherm.kernels.softmin.triton import online_sums
 from isotherm.kernels.triton_blocks import load_vector
 from isotherm.kernels.triton_import import tl, triton
-from isotherm.kernels.triton_launch import DOT_PRECISIONS, Tiles, default_tiles, kernel_costs, on_device
+from isotherm.kernels.triton_launch import Tiles, default_tiles, dot_precision, kernel_costs, on_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,7 +184,7 @@ def sinkhorn_ragged(
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,
-                PRECISION=DOT_PRECISIONS["float32"],
+                PRECISION=dot_precision("float32"),
                 num_warps=tiles.warps,
                 **kernel_costs(formula, epsilon),
             )

@@ -17,11 +17,11 @@ from isotherm.kernels.source import CostSource, Formula
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
-    DOT_PRECISIONS,
     Kind,
     Tiles,
     as_formula,
     default_tiles,
+    dot_precision,
     kernel_costs,
     on_device,
 )
@@ -93,8 +93,10 @@ def softmin_kernel(
 ):
     """One tile of sources against all targets of its problem."""
     dtype: tl.constexpr = x.dtype.element_ty
+    tile = tl.program_id(0)
     if IS_RAGGED:
-        problem = tl.program_id(1)
+        problem = tl.program_id(0)  # of which there may be more than a second axis holds
+        tile = tl.program_id(1)
         first_x = tl.load(x_starts + problem)
         first_y = tl.load(y_starts + problem)
         n = (tl.load(x_starts + problem + 1) - first_x).to(tl.int32)
@@ -105,7 +107,7 @@ def softmin_kernel(
         out += first_x
         if HAS_GUESS:
             guess += first_x
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    rows = tile * ROWS + tl.arange(0, ROWS)
     factor = tl.full((), scale, dtype)
     constant = tl.full((), offset, dtype)
     slope = tl.full((), inverse, dtype)
@@ -185,9 +187,8 @@ def launch_softmin(
     Returns:
         Shape (N,), units of cost; +inf where every h is -inf.
     """
-    grid_rows = formula.x.shape[0]
-    settings = {"x_starts": None, "y_starts": None, "IS_RAGGED": False, "PRECISION": DOT_PRECISIONS[precision]}
-    return _launch(formula, (h, guess, out), epsilon, (grid_rows,), settings, tiles)
+    settings = {"x_starts": None, "y_starts": None, "IS_RAGGED": False, "PRECISION": dot_precision(precision)}
+    return _launch(formula, (h, guess, out), epsilon, (1, formula.x.shape[0]), settings, tiles)
 
 
 def softmin_ragged(
@@ -225,24 +226,25 @@ def softmin_ragged(
         msg = "Ragged batches need points: got a stored matrix. Call `softmin` for each problem."
         raise TypeError(msg)
     x_starts, y_starts, longest = starts
-    precision = DOT_PRECISIONS["float32"]
+    precision = dot_precision("float32")
     settings = {"x_starts": x_starts, "y_starts": y_starts, "IS_RAGGED": True, "PRECISION": precision}
-    return _launch(formula, (h, guess, out), epsilon, (longest, x_starts.shape[0] - 1), settings, tiles)
+    return _launch(formula, (h, guess, out), epsilon, (x_starts.shape[0] - 1, longest), settings, tiles)
 
 
 def _launch(
     formula: Formula,
     vectors: tuple[Tensor, Tensor | None, Tensor | None],
     epsilon: float,
-    extent: tuple[int, ...],
+    extent: tuple[int, int],
     settings: dict[str, object],
     tiles: Tiles | None,
 ) -> Tensor:
-    """Start `softmin_kernel` on h, guess and out; extent is (rows,) or (rows of the largest problem, problems)."""
+    """Start `softmin_kernel` on h, guess and out; extent is (problems, sources of the largest)."""
     h, guess, out = vectors
     out = h.new_empty(formula.x.shape[0]) if out is None else out
     tiles = default_tiles(formula) if tiles is None else tiles
-    grid = (triton.cdiv(extent[0], tiles.rows), *extent[1:])
+    count = triton.cdiv(extent[1], tiles.rows)
+    grid = (extent[0], count) if settings["IS_RAGGED"] else (count,)
     if all(grid):
         with on_device(h):
             softmin_kernel[grid](
