@@ -49,9 +49,9 @@ def compile_instead(self, *args, grid, warmup, **kwargs):
 
 JITFunction.run = compile_instead
 
-from isotherm.kernels.conditional.triton import conditional_mean
+from isotherm.kernels.conditional.triton import launch_conditional_mean
 from isotherm.kernels.hard_min.triton import hard_min
-from isotherm.kernels.plan_apply.triton import plan_apply, plan_cost, plan_rows
+from isotherm.kernels.plan_apply.triton import launch_plan_apply, plan_cost, plan_rows
 from isotherm.kernels.plan_grad.triton import source_grad
 from isotherm.kernels.sinkhorn_step.triton_ragged import sinkhorn_ragged
 from isotherm.kernels.softmin.triton import launch_softmin, softmin_ragged
@@ -64,17 +64,19 @@ for kind, dimension, dtype in [*CASES, ("euclidean", 9, "float32"), ("dot", 5, "
     x, h, starts = x.to(values.dtype), values[:, 0].contiguous(), torch.zeros(3, dtype=torch.int64)
     formula = Formula(kind, x, None if kind == "stored" else x.clone())
     launch_softmin(formula, h, epsilon=0.1, guess=h)
-    plan_apply(formula, h, h, values, epsilon=0.1)
+    launch_plan_apply(formula, h, h, values, epsilon=0.1)
     if kind == "sqeuclidean" and dtype == "float32":
         launch_softmin(formula, h, epsilon=0.1)
         softmin_ragged(formula, h, (starts, starts, 50), epsilon=0.1)
         plan_rows(formula, h, h, epsilon=0.1)
         plan_cost(formula, h, h, epsilon=0.1)
-        conditional_mean(formula, h, values, epsilon=0.1)
+        launch_conditional_mean(formula, h, values, epsilon=0.1)
         hard_min(formula, h)
         sinkhorn_ragged(formula, (h, h), (h, h), (starts, starts), epsilon=0.1, steps=5)
     if kind != "stored":
-        source_grad(formula, h, h, h, epsilon=0.1)
+        source_grad(formula, h, h, epsilon=0.1)
+        source_grad(formula, h, h, (values[:, :1], values[:, :1]), epsilon=0.1)
+        source_grad(formula, h, h, (values, values), epsilon=0.1)
 '''
 
 

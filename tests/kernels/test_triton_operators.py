@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +22,16 @@ if DEVICE == "cpu":  # must be set before triton is imported for the first time
     os.environ.setdefault("TRITON_INTERPRET", "1")
 REASON = "needs triton: pip install 'isotherm[triton]'"
 softmin = pytest.importorskip("isotherm.kernels.softmin.triton", reason=REASON, exc_type=ImportError)
+plan_apply = pytest.importorskip("isotherm.kernels.plan_apply.triton", reason=REASON, exc_type=ImportError)
+operators = pytest.importorskip("isotherm.kernels.triton_operators", reason=REASON, exc_type=ImportError)
+conditional = pytest.importorskip("isotherm.kernels.conditional.triton", reason=REASON, exc_type=ImportError)
 
+PARTS = {
+    "softmin": softmin.softmin,
+    "plan_apply": plan_apply.plan_apply,
+    "conditional_mean": conditional.conditional_mean,
+}
+UNUSED = {"allow_unused": True, "materialize_grads": True}
 POINT_KINDS = ("sqeuclidean", "euclidean", "dot")
 
 
@@ -30,66 +41,90 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
 
 
-def arguments(kind: str, *, dtype: torch.dtype = torch.float64, needs_grad: bool = True) -> tuple[object, ...]:
-    """Arguments of the operator at sizes that divide nothing."""
-    x = normal(5, 3, dtype=dtype) if kind != "stored" else normal(5, 7, dtype=dtype)
-    y = normal(7, 3, seed=1, dtype=dtype) if kind != "stored" else None
-    h = normal(7, seed=2, dtype=dtype)
-    for tensor in (x, y, h):
-        if tensor is not None:
-            tensor.requires_grad_(needs_grad)
-    return kind, x, y, 0.5, 0.25, h, None, 0.7
+@pytest.fixture(autouse=True)
+def run_operators_on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the operators run the Triton kernels on the CPU too, in the interpreter; on CUDA they do so anyway."""
+    for name in ("softmin", "plan_apply", "plan_grad"):
+        operator = importlib.import_module(f"isotherm.kernels.ops.{name}")._operator
+        monkeypatch.setitem(operator._backend_fns, "cpu", getattr(operators, f"run_{name}"))
+
+
+def points(kind: str, *, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """What the costs are made of, at sizes that divide nothing: two clouds, or the matrix."""
+    shapes = [(5, 7)] if kind == "stored" else [(5, 3), (7, 3)]
+    return [normal(*shape, seed=k, dtype=dtype).requires_grad_() for k, shape in enumerate(shapes)]
+
+
+def operator_inputs(name: str, kind: str) -> tuple[object, ...]:
+    """Arguments of `torch.ops.isotherm.<name>` in float32."""
+    x, y = (*points(kind, dtype=torch.float32), None)[:2]
+    shapes = [(5,), (7,), (5, 2), (7, 2)]
+    p, q, left, right = (normal(*shape, seed=k, dtype=torch.float32).requires_grad_() for k, shape in enumerate(shapes))
+    settings = (kind, 0.5, 0.25, 1.3)
+    return {
+        "softmin": (x, y, q, None, *settings),
+        "plan_apply": (x, y, p, q, right, *settings),
+        "plan_grad": (x, y, p, q, left, right, *settings),
+    }[name]
 
 
 def dense_softmin(
     kind: str, x: Tensor, y: Tensor | None, scale: float, offset: float, h: Tensor, epsilon: float
 ) -> Tensor:
-    """The definition; the derivative of a zero distance is zero."""
-    if y is None:
-        base = x
-    elif kind == "dot":
-        base = x @ y.T
-    else:
-        squares = (x[:, None] - y).square().sum(-1)
-        positive = squares > 0
-        base = (
-            squares if kind == "sqeuclidean" else torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
-        )
+    """The definition."""
+    base = {"sqeuclidean": lambda: (x[:, None] - y).square().sum(-1), "stored": lambda: x}[kind]()
     return -epsilon * torch.logsumexp((h - scale * base - offset) / epsilon, 1)
 
 
 @pytest.mark.parametrize("kind", [*POINT_KINDS, "stored"])
-def test_triton_softmin_operator_passes_opcheck(kind: str) -> None:
-    torch.library.opcheck(softmin.softmin_operator, arguments(kind, dtype=torch.float32))
+@pytest.mark.parametrize("name", ["softmin", "plan_apply", "plan_grad"])
+def test_triton_operator_passes_opcheck(name: str, kind: str) -> None:
+    if name == "plan_grad" and kind == "stored":
+        pytest.skip("a matrix has no points")
+    torch.library.opcheck(getattr(torch.ops.isotherm, name).default, operator_inputs(name, kind))
 
 
-def test_triton_softmin_backward_operator_passes_opcheck() -> None:
-    kind, x, y, scale, offset, h, _, epsilon = arguments("sqeuclidean", dtype=torch.float32, needs_grad=False)
-    assert isinstance(x, Tensor)
-    given = (
-        kind,
-        x,
-        y,
-        scale,
-        offset,
-        h,
-        normal(5, dtype=torch.float32),
-        normal(5, seed=3, dtype=torch.float32),
-        epsilon,
-    )
-    torch.library.opcheck(softmin.softmin_backward, given)
+RUNS = {
+    "softmin": lambda part, c, p, q, v: part.softmin(c, q, epsilon=1.3),
+    "softmin with a guess": lambda part, c, p, q, v: part.softmin(c, q, epsilon=1.3, guess=p),
+    "plan_apply": lambda part, c, p, q, v: part.plan_apply(c, p, q, v, epsilon=1.3),
+    "conditional_mean": lambda part, c, p, q, v: part.conditional_mean(c, q, v, epsilon=1.3),
+}
 
 
 @pytest.mark.parametrize("kind", [*POINT_KINDS, "stored"])
-def test_triton_softmin_gradient_is_that_of_the_definition(kind: str) -> None:
-    _, x, y, scale, offset, h, guess, epsilon = given = arguments(kind)
-    assert isinstance(h, Tensor)
-    inputs = [tensor for tensor in (x, y, h) if isinstance(tensor, Tensor)]
-    weights = normal(5, seed=4)
-    ours = torch.autograd.grad(softmin.softmin_operator(*given) @ weights, inputs)
-    exact = torch.autograd.grad(dense_softmin(kind, x, y, scale, offset, h, epsilon) @ weights, inputs)
-    assert guess is None
-    torch.testing.assert_close(ours, exact)
+@pytest.mark.parametrize("name", RUNS)
+def test_triton_derivatives_of_both_orders_are_those_of_the_definition(name: str, kind: str) -> None:
+    potentials = [normal(*shape, seed=k + 5).requires_grad_() for k, shape in enumerate([(5,), (7,), (7, 3)])]
+    given = points(kind)
+    found = []
+    for part in (SimpleNamespace(**PARTS), kernels):
+        with kernels.use("reference"):
+            out = RUNS[name](part, Formula(kind, *given, scale=0.5, offset=0.25), *potentials)
+            inputs = [*given, *potentials]
+            first = torch.autograd.grad(out.sin().sum(), inputs, create_graph=True, **UNUSED)
+            second = torch.autograd.grad(sum(grad.sin().sum() for grad in first), inputs, **UNUSED)
+        found.append([out, *first, *second])
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-10)
+
+
+def test_triton_derivative_of_the_plan_gradient_is_that_of_the_definition() -> None:
+    x, y, p, q, left, right, *settings = (
+        t.double().detach().requires_grad_() if isinstance(t, Tensor) else t
+        for t in operator_inputs("plan_grad", "euclidean")
+    )
+    inputs = (x, y, p, q, left, right)
+    found = torch.ops.isotherm.plan_grad(*inputs, *settings)
+    weights = normal(*found.shape, seed=9)
+    block = Formula("euclidean", x, y, 0.5, 0.25)
+    plan = ((p[:, None] + q - block.block(slice(None))) / 1.3).exp() * (left @ right.T)
+    moved = x.view_as(x)
+    costs = Formula("euclidean", moved, y, 0.5, 0.25).block(slice(None))
+    (exact,) = torch.autograd.grad(costs, moved, plan, create_graph=True)
+    torch.testing.assert_close(found, exact)
+    grads = (torch.autograd.grad((t * weights).sum(), inputs) for t in (found, exact))
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("kind", POINT_KINDS)
@@ -106,15 +141,18 @@ def test_triton_softmin_gradient_is_finite_at_coincident_points_and_without_mass
         assert all(tensor.grad is not None and tensor.grad.isfinite().all() for tensor in inputs)
 
 
-def test_triton_softmin_compiles() -> None:
-    _, x, y, scale, offset, h, _, epsilon = arguments("sqeuclidean", dtype=torch.float32, needs_grad=False)
-    assert isinstance(x, Tensor)
+def test_triton_passes_compile() -> None:
+    (x, y), h = points("sqeuclidean"), normal(7, seed=2)
 
-    def twice(x: Tensor, h: Tensor) -> Tensor:
-        return 2.0 * softmin.softmin(Formula("sqeuclidean", x, y, scale, offset), h, epsilon=epsilon)
+    def loss(x: Tensor, h: Tensor) -> Tensor:
+        formula = Formula("sqeuclidean", x, y, 0.5, 0.25)
+        f = softmin.softmin(formula, h, epsilon=0.7)
+        return plan_apply.plan_apply(formula, f, h, y, epsilon=0.7).square().sum()
 
     # "aot_eager" traces all that torch.compile traces and needs no C++ compiler at run time.
-    torch.testing.assert_close(torch.compile(twice, backend="aot_eager", fullgraph=True)(x, h), twice(x, h))
+    fast = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(fast(x, h), loss(x, h))
+    torch.testing.assert_close(torch.autograd.grad(fast(x, h), x), torch.autograd.grad(loss(x, h), x))
 
 
 @pytest.mark.parametrize("cost", ["sqeuclidean", "half_sqeuclidean", "euclidean", "cosine", "negative_dot", "matrix"])
@@ -146,6 +184,28 @@ def test_triton_backend_refuses_what_it_cannot_do() -> None:
     leaf = PointCloud(normal(2, 1).requires_grad_(), normal(3, 1))
     with kernels.use("triton"), pytest.raises(RuntimeError, match="a derivative is asked for"):
         kernels.hard_min(leaf, normal(3))
+    with kernels.use("triton"), pytest.raises(RuntimeError, match="which this kernel does not record"):
+        kernels.plan_cost(leaf, normal(2), normal(3), epsilon=1.0)
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="the interpreter is not used")
+def test_triton_derivative_on_the_cpu_is_refused() -> None:
+    leaf = PointCloud(normal(2, 1).requires_grad_(), normal(3, 1))
+    with kernels.use("triton"), pytest.raises(RuntimeError, match="on the CPU operators run the compiled kernels"):
+        kernels.softmin(leaf, normal(3), epsilon=1.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device")
+def test_triton_is_chosen_on_cuda_with_and_without_derivatives() -> None:
+    (x, y), h = points("sqeuclidean"), normal(7, seed=2)
+    found = []
+    for backend in ("triton", "reference"):
+        with kernels.use(backend):
+            f = kernels.softmin(Formula("sqeuclidean", x, y), h, epsilon=0.7)
+            found.append([f, *torch.autograd.grad(f.sin().sum(), (x, y))])
+    torch.testing.assert_close(*found)
+    assert "isotherm" in type(kernels.softmin(Formula("sqeuclidean", x, y), h, epsilon=0.7).grad_fn).__name__
 
 
 def test_triton_interpreter_is_never_chosen_unasked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,7 @@ def check_plan(case: Case) -> None:
     case = normalised(case)
 
     def apply(c: Case, **kind: object) -> Tensor:
-        return plan_apply.plan_apply(c.costs, c.p, c.q, c.values, epsilon=c.epsilon, tiles=TILES, **kind)
+        return plan_apply.launch_plan_apply(c.costs, c.p, c.q, c.values, epsilon=c.epsilon, tiles=TILES, **kind)
 
     def rows(c: Case) -> Tensor:
         return plan_apply.plan_rows(c.costs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
@@ -187,7 +187,7 @@ def check_plan(case: Case) -> None:
         return plan_apply.plan_cost(c.costs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
 
     def mean(c: Case) -> Tensor:
-        return conditional.conditional_mean(c.costs, c.q, c.values, epsilon=c.epsilon, tiles=TILES)
+        return conditional.launch_conditional_mean(c.costs, c.q, c.values, epsilon=c.epsilon, tiles=TILES)
 
     def grad(c: Case) -> Tensor:
         return plan_grad.source_grad(c.costs, c.p, c.q, epsilon=c.epsilon, tiles=TILES)
@@ -244,6 +244,21 @@ def test_triton_reductions_keep_float64(kind: str) -> None:
     check_plan(case)
 
 
+@pytest.mark.parametrize("columns", [0, 1, 3, 20])
+@pytest.mark.parametrize(("kind", "dimension"), [("sqeuclidean", 3), ("sqeuclidean", 9), ("euclidean", 3), ("dot", 2)])
+def test_triton_gradient_weighs_the_plan(kind: str, dimension: int, columns: int) -> None:
+    case = normalised(make_case(kind, sources=33, targets=20, dimension=dimension, name="zero weights"))
+    case = case.to(torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    left, right = (torch.randn(n, columns, generator=generator, dtype=torch.float64).to(DEVICE) for n in (33, 20))
+    x = case.costs.x.clone().requires_grad_()
+    paid = (plain_plan(case) * (left @ right.T) * dense_cost(replace(case.costs, x=x))).sum()
+    (exact,) = torch.autograd.grad(paid, x)
+    right[case.q == -torch.inf] = torch.nan  # never read
+    ours = plan_grad.source_grad(case.costs, case.p, case.q, (left, right), epsilon=case.epsilon, tiles=TILES)
+    torch.testing.assert_close(ours, exact)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_triton_hard_min_is_a_feasible_dual(kind: str, dtype: torch.dtype) -> None:
@@ -271,7 +286,8 @@ def test_triton_empty_sides() -> None:
     assert softmin.softmin(no_targets, case.q[:0], epsilon=0.5).tolist() == [torch.inf] * 3
     assert hard_min.hard_min(no_targets, case.q[:0]).tolist() == [torch.inf] * 3
     assert (
-        plan_apply.plan_apply(no_targets, case.p, case.q[:0], case.values[:0], epsilon=0.5).tolist() == [[0.0] * 3] * 3
+        plan_apply.launch_plan_apply(no_targets, case.p, case.q[:0], case.values[:0], epsilon=0.5).tolist()
+        == [[0.0] * 3] * 3
     )
     assert plan_grad.source_grad(no_targets, case.p, case.q[:0], epsilon=0.5).tolist() == [[0.0] * 3] * 3
     assert softmin.softmin(no_sources, case.q, epsilon=0.5).shape == (0,)
@@ -284,7 +300,7 @@ def test_triton_no_mass_is_exact() -> None:
     for guess in (None, torch.zeros(3, device=DEVICE), torch.full((3,), torch.inf, device=DEVICE)):
         assert softmin.softmin(case.costs, nothing, epsilon=0.5, guess=guess).tolist() == [torch.inf] * 3
     values = torch.full_like(case.values, torch.nan)
-    assert plan_apply.plan_apply(case.costs, case.p, nothing, values, epsilon=0.5).tolist() == [[0.0] * 3] * 3
+    assert plan_apply.launch_plan_apply(case.costs, case.p, nothing, values, epsilon=0.5).tolist() == [[0.0] * 3] * 3
     assert plan_apply.plan_rows(case.costs, nothing[:3], case.q, epsilon=0.5).tolist() == [0.0] * 3
 
 

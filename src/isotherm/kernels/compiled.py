@@ -74,7 +74,7 @@ def why_no_operator(costs: CostSource, *tensors: Tensor | None) -> list[str]:
     if formula is None:
         name = repr(costs).splitlines()[0]
         reasons.append(f"{name} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix")
-    elif _is_transformed(*given, *formula.tensors):
+    elif is_transformed(*given, *formula.tensors):
         reasons.append(
             "torch.func or forward-mode differentiation looks into this call, which these kernels do not show"
         )
@@ -87,7 +87,7 @@ def asks_for_derivative(*tensors: Tensor | None) -> bool:
 
 
 def is_eager(*tensors: Tensor | None) -> bool:
-    """Whether nothing but numbers is asked for, so that a kernel may be called past torch's dispatcher."""
+    """Whether nothing but numbers is asked for, so that a kernel of any backend may be called past torch's dispatcher."""
     if torch.compiler.is_compiling() or asks_for_derivative(*tensors):
         return False
     return all(tensor is None or type(tensor) in _PLAIN for tensor in tensors)
@@ -96,7 +96,7 @@ def is_eager(*tensors: Tensor | None) -> bool:
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-def _is_transformed(*tensors: Tensor) -> bool:
+def is_transformed(*tensors: Tensor) -> bool:
     """Whether a torch.func transform wraps a tensor, or it carries a tangent; no public question asks for the first."""
     if torch.compiler.is_compiling():
         return False

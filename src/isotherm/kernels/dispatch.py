@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-import torch
-
 from isotherm.kernels import compiled, triton_launch
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ def use(name: str) -> Iterator[None]:
         ValueError: No backend has this name.
 
     Example:
+        >>> import torch
         >>> from isotherm.geometry import PointCloud
         >>> with use("reference"):
         ...     PointCloud(torch.zeros(1, 2), torch.zeros(3, 2)).softmin(torch.zeros(3), epsilon=1.0)
@@ -67,10 +66,14 @@ def backends() -> dict[str, list[str]]:
     return {"cpu": compiled.why_missing(), "triton": triton_launch.why_missing(), "reference": []}
 
 
-@torch.compiler.assume_constant_result
 def _current() -> str | None:
     """The forced backend, if any; torch.compile does not follow context variables (2.13) and keeps what it finds."""
     return _forced.get()
+
+
+# All that the decorator `torch.compiler.assume_constant_result` does, but it loads torch's whole compiler, and Triton
+# with it, while isotherm is being imported.
+setattr(_current, "_dynamo_marked_constant", True)  # noqa: B010 - a function declares no such attribute
 
 
 def choose(

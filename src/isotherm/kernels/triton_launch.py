@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from isotherm.kernels.compiled import asks_for_derivative, is_eager, is_transformed
 from isotherm.kernels.source import CostSource, Formula, formula_of
 
 Kind = Literal["sqeuclidean", "euclidean", "dot", "stored"]
@@ -45,20 +46,27 @@ class Deferred(ModuleType):
     """A module with Triton kernels that is imported when one of them is first asked for.
 
     Importing Triton takes time and fails where it is not installed; whether its kernels can run is known without.
+
+    Args:
+        name: The module's name.
+        is_operator: Whether its reduction is an operator of torch or made of operators.
     """
 
+    def __init__(self, name: str, *, is_operator: bool = False) -> None:
+        super().__init__(name)
+        self.is_operator = is_operator
+
     def why_not(self, costs: CostSource, *tensors: Tensor | None) -> list[str]:
-        """See `why_not`; only softmin has a derivative."""
-        reasons = why_not(costs, *tensors)
-        if not reasons and not self.__name__.endswith("softmin.triton"):
-            formula = as_formula(costs)
-            given = [tensor for tensor in (*tensors, *formula.tensors) if tensor is not None]
-            if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
-                reasons.append("a derivative is asked for, which these kernels do not record")
-        return reasons
+        """Reasons against the module's reduction on these inputs."""
+        return (why_no_operator if self.is_operator else why_not)(costs, *tensors)
+
+    def why_not_cost(self, costs: CostSource, *tensors: Tensor | None) -> list[str]:
+        """Reasons against `plan_cost`, which is no operator though it stands beside one."""
+        return why_not(costs, *tensors)
 
     def __getattr__(self, attribute: str) -> object:
-        """Look the name up in the module itself."""
+        """Look the name up in the module itself; by then the operators that it may call are registered."""
+        importlib.import_module("isotherm.kernels.triton_operators")
         return getattr(importlib.import_module(self.__name__), attribute)
 
 
@@ -167,7 +175,7 @@ def is_interpreted() -> bool:
 
 
 def why_not(costs: CostSource | Formula, *tensors: Tensor | None) -> list[str]:
-    """Reasons against the Triton kernels for these inputs.
+    """Reasons against the Triton kernels for these inputs, where the kernel records no derivative.
 
     Args:
         costs: The costs reduced over.
@@ -176,6 +184,30 @@ def why_not(costs: CostSource | Formula, *tensors: Tensor | None) -> list[str]:
     Returns:
         Phrases for an error message; empty if the kernels can run.
     """
+    reasons = _why_no_launch(costs, *tensors)
+    if not reasons and asks_for_derivative(*tensors, *as_formula(costs).tensors):
+        reasons.append("a derivative is asked for, which this kernel does not record")
+    return reasons
+
+
+def why_no_operator(costs: CostSource | Formula, *tensors: Tensor | None) -> list[str]:
+    """Reasons against the Triton kernels that are operators of torch: differentiable, and seen by torch.compile.
+
+    Args:
+        costs: The costs reduced over.
+        *tensors: The other inputs, None where left out.
+
+    Returns:
+        Phrases for an error message; empty if the kernels can run.
+    """
+    reasons = _why_no_launch(costs, *tensors)
+    if not reasons and costs.device.type == "cpu" and not is_eager(*tensors, *as_formula(costs).tensors):
+        reasons.append("a derivative is asked for, or a trace, and on the CPU operators run the compiled kernels")
+    return reasons
+
+
+def _why_no_launch(costs: CostSource | Formula, *tensors: Tensor | None) -> list[str]:
+    """Reasons against any Triton kernel for these inputs."""
     reasons = [] if importlib.util.find_spec("triton") else [NOT_INSTALLED]
     formula = costs if isinstance(costs, Formula) else formula_of(costs)
     if formula is None:
@@ -193,6 +225,10 @@ def why_not(costs: CostSource | Formula, *tensors: Tensor | None) -> list[str]:
     dtypes = sorted({str(tensor.dtype) for tensor in given})
     if len(dtypes) > 1 or given[0].dtype not in {torch.float32, torch.float64}:
         reasons.append(f"dtypes are {', '.join(dtypes)}, not one of float32 and float64")
+    if is_transformed(*given):
+        reasons.append(
+            "torch.func or forward-mode differentiation looks into this call, which these kernels do not show"
+        )
     return reasons
 
 

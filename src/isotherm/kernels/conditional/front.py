@@ -8,7 +8,7 @@ from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
 
-gpu = Deferred("isotherm.kernels.conditional.triton")
+gpu = Deferred("isotherm.kernels.conditional.triton", is_operator=True)
 
 
 def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: float) -> Tensor:

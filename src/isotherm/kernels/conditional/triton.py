@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from isotherm.kernels.compiled import is_eager
+from isotherm.kernels.conditional.cpu import conditional_mean as compose
 from isotherm.kernels.triton_blocks import base_costs, load_tile, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
@@ -79,8 +81,20 @@ def conditional_mean_kernel(
     tl.store(out + offsets, total / mass[:, None], mask=(rows[:, None] < n) & (entries[None, :] < k))
 
 
-def conditional_mean(
-    costs: CostSource | Formula,
+def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
+    """Mean of some values of the targets under P(j | i), on the GPU: the barycentric map.
+
+    Definition and arguments: `isotherm.kernels.conditional_mean`. Where a derivative or a trace is asked for, a softmin
+    and a product with the plan that it normalises: both are operators.
+    """
+    formula = as_formula(costs)
+    if is_eager(*formula.tensors, h, values):
+        return launch_conditional_mean(formula, h, values, epsilon=epsilon)
+    return compose(costs, h, values, epsilon=epsilon)
+
+
+def launch_conditional_mean(
+    formula: Formula,
     h: Tensor,
     values: Tensor,
     *,
@@ -88,7 +102,7 @@ def conditional_mean(
     out: Tensor | None = None,
     tiles: Tiles | None = None,
 ) -> Tensor:
-    """Mean of some values of the targets under P(j | i), on the GPU: the barycentric map.
+    """Start the kernel of the barycentric map; outside every autograd graph.
 
         T_ik = sum_j P(j | i) V_jk,   P(j | i) proportional to exp((h_j - C_ij) / epsilon)
 
@@ -96,7 +110,7 @@ def conditional_mean(
     allocated.
 
     Args:
-        costs: The costs, N x M.
+        formula: The costs, N x M.
         h: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
         values: V, shape (M, K); rows without mass are not read.
         epsilon: Temperature > 0, units of cost.
@@ -106,7 +120,6 @@ def conditional_mean(
     Returns:
         T, shape (N, K); NaN where no target has mass.
     """
-    formula = as_formula(costs)
     n, k = formula.x.shape[0], values.shape[1]
     out = values.new_empty(n, k) if out is None else out
     tiles = product_tiles(formula) if tiles is None else tiles

@@ -32,7 +32,7 @@ def plan_apply(formula: Formula, p: Tensor, q: Tensor, values: Tensor, *, epsilo
     Returns:
         Shape (N, K).
     """
-    if is_eager(*formula.tensors, p, q, values):
+    if formula.x.is_cpu and is_eager(*formula.tensors, p, q, values):
         return _compute(formula, p, q, values, epsilon)
     return _operator(formula.x, formula.y, p, q, values, *formula.settings, epsilon)
 

@@ -37,7 +37,7 @@ def plan_grad(
         Shape (N, D), units of cost times mass per unit of length.
     """
     assert formula.y is not None, "this is our bug: a stored matrix has no points"
-    if is_eager(*formula.tensors, p, q, left, right):
+    if formula.x.is_cpu and is_eager(*formula.tensors, p, q, left, right):
         return _compute(formula, p, q, left, right, epsilon)
     return _operator(formula.x, formula.y, p, q, left, right, *formula.settings, epsilon)
 

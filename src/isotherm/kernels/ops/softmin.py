@@ -32,7 +32,7 @@ def softmin(formula: Formula, h: Tensor, guess: Tensor | None, *, epsilon: float
     Returns:
         Shape (N,), units of cost.
     """
-    if is_eager(*formula.tensors, h, guess):
+    if formula.x.is_cpu and is_eager(*formula.tensors, h, guess):
         return _compute(formula, h, guess, epsilon)
     guess = None if guess is None else guess.detach()
     return _operator(formula.x, formula.y, h, guess, *formula.settings, epsilon)

@@ -8,7 +8,7 @@ from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
 
-gpu = Deferred("isotherm.kernels.plan_apply.triton")
+gpu = Deferred("isotherm.kernels.plan_apply.triton", is_operator=True)
 
 
 def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from isotherm.kernels import ops
+from isotherm.kernels.compiled import is_eager
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_tile, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
@@ -125,8 +127,20 @@ def plan_apply_kernel(
     tl.store(out + offsets, total, mask=(rows[:, None] < n) & (entries[None, :] < k))
 
 
-def plan_apply(
-    costs: CostSource | Formula,
+def plan_apply(costs: CostSource | Formula, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
+    """Product of the entropic plan with some vectors, on the GPU.
+
+    Definition and arguments: `isotherm.kernels.plan_apply`. Where a derivative or a trace is asked for it goes through
+    the operator of `isotherm.kernels.ops`, otherwise straight to the launch.
+    """
+    formula = as_formula(costs)
+    if is_eager(*formula.tensors, p, q, values):
+        return launch_plan_apply(formula, p, q, values, epsilon=epsilon)
+    return ops.plan_apply(formula, p, q, values, epsilon=epsilon)
+
+
+def launch_plan_apply(
+    formula: Formula,
     p: Tensor,
     q: Tensor,
     values: Tensor,
@@ -135,7 +149,7 @@ def plan_apply(
     out: Tensor | None = None,
     tiles: Tiles | None = None,
 ) -> Tensor:
-    """Product of the entropic plan with some vectors, on the GPU.
+    """Start the kernel of the product with the plan; outside every autograd graph.
 
         (P V)_ik = sum_j exp((p_i + q_j - C_ij) / epsilon) V_jk
 
@@ -143,7 +157,7 @@ def plan_apply(
     allocated. For P' V pass `the transposed formula`, q, p.
 
     Args:
-        costs: The costs, N x M.
+        formula: The costs, N x M.
         p: Weighted potential of the sources, f + epsilon log a, shape (N,), units of cost; -inf marks no mass.
         q: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
         values: V, shape (M, K); rows without mass are not read.
@@ -154,7 +168,6 @@ def plan_apply(
     Returns:
         P V, shape (N, K); zero where a source has no mass.
     """
-    formula = as_formula(costs)
     n, k = formula.x.shape[0], values.shape[1]
     out = values.new_empty(n, k) if out is None else out
     if k == 1:

@@ -8,7 +8,7 @@ from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
 
-gpu = Deferred("isotherm.kernels.plan_grad.triton")
+gpu = Deferred("isotherm.kernels.plan_grad.triton", is_operator=True)
 
 
 def plan_grad(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:

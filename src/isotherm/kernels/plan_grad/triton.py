@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from isotherm.kernels import ops
+from isotherm.kernels.compiled import is_eager
 from isotherm.kernels.triton_blocks import base_costs, load_coordinate, load_tile, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
@@ -35,7 +37,8 @@ def plan_grad_kernel(
     y,
     p,
     q,
-    weights,
+    left,
+    right,
     out,
     n,
     m,
@@ -47,7 +50,7 @@ def plan_grad_kernel(
     D: tl.constexpr,
     KIND: tl.constexpr,
     BY_DIFFERENCES: tl.constexpr,
-    HAS_WEIGHTS: tl.constexpr,
+    WEIGHTS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     FEATURES: tl.constexpr,
@@ -72,8 +75,12 @@ def plan_grad_kernel(
         base = base_costs(x, y, rows, columns, n, m, x_row, x_column, D, KIND, FEATURES, PRECISION)
         scores = (source[:, None] + target[None, :]) - factor * base
         plan = tl.exp2(scores * slope)
-        if HAS_WEIGHTS:
-            plan *= load_vector(weights, columns, m, 0.0)[None, :]
+        if WEIGHTS == 1:
+            weight = load_vector(left, rows, n, 0.0)[:, None] * load_vector(right, columns, m, 0.0)[None, :]
+            plan = tl.where(plan > 0.0, plan * weight, 0.0)
+        elif WEIGHTS > 1:
+            weight = base_costs(left, right, rows, columns, n, m, 0, 0, WEIGHTS, "dot", FEATURES, PRECISION)
+            plan = tl.where(plan > 0.0, plan * weight, 0.0)
         if KIND == "euclidean":
             # |x - y| has no derivative where points coincide; zero is the one of least norm among its subgradients.
             plan = tl.where(base > 0.0, plan / tl.where(base > 0.0, base, 1.0), 0.0)
@@ -96,31 +103,32 @@ def plan_grad_kernel(
     tl.store(out + offsets, factor * total, mask=(rows[:, None] < n) & ((first + coordinates)[None, :] < D))
 
 
-def plan_grad(
-    costs: CostSource | Formula, p: Tensor, q: Tensor, *, epsilon: float, tiles: Tiles | None = None
-) -> tuple[Tensor, Tensor]:
+def plan_grad(costs: CostSource | Formula, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
     """Derivative of <P, C> by both clouds on the GPU, the plan P held fixed.
 
-    Definition and arguments: `isotherm.kernels.plan_grad`. Two launches, one for each cloud.
+    Definition and arguments: `isotherm.kernels.plan_grad`. Two launches, one for each cloud. Where a derivative or a
+    trace is asked for they go through the operator of `isotherm.kernels.ops`.
     """
     formula = as_formula(costs)
-    by_x = source_grad(formula, p, q, epsilon=epsilon, tiles=tiles)
-    return by_x, source_grad(formula.transpose(), q, p, epsilon=epsilon, tiles=tiles)
+    if is_eager(*formula.tensors, p, q):
+        return source_grad(formula, p, q, epsilon=epsilon), source_grad(formula.transpose(), q, p, epsilon=epsilon)
+    by_x = ops.plan_grad(formula, p, q, None, None, epsilon=epsilon)
+    return by_x, ops.plan_grad(formula.transpose(), q, p, None, None, epsilon=epsilon)
 
 
 def source_grad(
     formula: Formula,
     p: Tensor,
     q: Tensor,
-    weights: Tensor | None = None,
+    weights: tuple[Tensor, Tensor] | None = None,
     *,
     epsilon: float,
     out: Tensor | None = None,
     tiles: Tiles | None = None,
 ) -> Tensor:
-    """Derivative of <P, C> by the sources, the plan held fixed and its columns weighted.
+    """Derivative of <P * W, C> by the sources, the plan P and the weights W held fixed; outside every autograd graph.
 
-        G_i = sum_j exp((p_i + q_j - C_ij) / epsilon) w_j dC_ij / dx_i
+        G_i = sum_j exp((p_i + q_j - C_ij) / epsilon) W_ij dC_ij / dx_i,    W_ij = sum_k left_ik right_jk
 
     Points that coincide add nothing. Squared distances up to 8 dimensions and distances in any go by differences,
     8 coordinates at a time, each time with the costs recomputed; the rest by products, 64 at a time.
@@ -129,7 +137,7 @@ def source_grad(
         formula: Costs between points, N x M.
         p: Weighted potential of the sources, f + epsilon log a, shape (N,), units of cost; -inf marks no mass.
         q: Weighted potential of the targets, g + epsilon log b, shape (M,), units of cost; -inf marks no mass.
-        weights: w, shape (M,), finite; None stands for ones.
+        weights: left, shape (N, K), and right, shape (M, K); None stands for W = 1.
         epsilon: Temperature > 0, units of cost.
         out: Where to write, shape (N, D), contiguous; then nothing is allocated.
         tiles: Tile sizes; None takes `product_tiles`.
@@ -148,16 +156,20 @@ def source_grad(
     out = torch.empty_like(formula.x, memory_format=torch.contiguous_format) if out is None else out
     tiles = product_tiles(formula) if tiles is None else tiles
     width = min(8, 1 << max(0, size - 1).bit_length()) if by_differences else feature_tile(size, 64)
+    left, right = (None, None) if weights is None else (side.contiguous() for side in weights)
+    if left is not None and left.shape[1] == 0:
+        return out.zero_()
     if n and size:
         with on_device(p):
             plan_grad_kernel[(triton.cdiv(n, tiles.rows), triton.cdiv(size, width))](
                 p=p.contiguous(),
                 q=q.contiguous(),
-                weights=None if weights is None else weights.contiguous(),
+                left=left,
+                right=right,
                 out=out,
                 offset=float(formula.offset),
                 BY_DIFFERENCES=by_differences,
-                HAS_WEIGHTS=weights is not None,
+                WEIGHTS=0 if left is None else left.shape[1],
                 ROWS=tiles.rows,
                 COLUMNS=tiles.columns,
                 FEATURES=tiles.features,

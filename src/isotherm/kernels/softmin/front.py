@@ -8,7 +8,7 @@ from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
 
-gpu = Deferred("isotherm.kernels.softmin.triton")
+gpu = Deferred("isotherm.kernels.softmin.triton", is_operator=True)
 
 
 def softmin(costs: CostSource, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:

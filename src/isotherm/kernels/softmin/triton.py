@@ -6,18 +6,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from isotherm.kernels.plan_apply.triton import plan_rows
-from isotherm.kernels.plan_grad.triton import source_grad
-from isotherm.kernels.source import CostSource, Formula
+from isotherm.kernels import ops
+from isotherm.kernels.compiled import is_eager
 from isotherm.kernels.triton_blocks import add_compensated, base_costs, load_vector
 from isotherm.kernels.triton_import import tl, triton
 from isotherm.kernels.triton_launch import (
-    Kind,
     Tiles,
     as_formula,
     default_tiles,
@@ -25,6 +22,9 @@ from isotherm.kernels.triton_launch import (
     kernel_costs,
     on_device,
 )
+
+if TYPE_CHECKING:
+    from isotherm.kernels.source import CostSource, Formula
 
 
 @triton.jit
@@ -148,15 +148,13 @@ def softmin(costs: CostSource | Formula, h: Tensor, *, epsilon: float, guess: Te
 
         f_i = -epsilon * log sum_j exp((h_j - C_ij) / epsilon)
 
-    Definition and arguments: `isotherm.kernels.softmin`. Differentiable once in h and in what the costs are made of;
-    the derivative is again a pass over tiles of the plan. Under `torch.compile` it is one opaque operator.
+    Definition and arguments: `isotherm.kernels.softmin`. Where a derivative or a trace is asked for it goes through the
+    operator of `isotherm.kernels.ops`, otherwise straight to the launch.
     """
     formula = as_formula(costs)
-    needs_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*formula.tensors, h))
-    if needs_grad or torch.compiler.is_compiling():
-        x, y, scale, offset = formula.x, formula.y, formula.scale, formula.offset
-        return softmin_operator(formula.kind, x, y, scale, offset, h, guess, epsilon)
-    return launch_softmin(formula, h, epsilon=epsilon, guess=guess)
+    if is_eager(*formula.tensors, h, guess):
+        return launch_softmin(formula, h, epsilon=epsilon, guess=guess)
+    return ops.softmin(formula, h, guess, epsilon=epsilon)
 
 
 def launch_softmin(
@@ -261,104 +259,3 @@ def _launch(
                 **kernel_costs(formula, epsilon),
             )
     return out
-
-
-COSTS = "str kind, Tensor x, Tensor? y, float scale, float offset"
-
-
-@torch.library.custom_op(
-    "isotherm::triton_softmin",
-    mutates_args=(),
-    schema=f"({COSTS}, Tensor h, Tensor? guess, float epsilon) -> Tensor",
-)
-def softmin_operator(
-    kind: Kind,
-    x: Tensor,
-    y: Tensor | None,
-    scale: float,
-    offset: float,
-    h: Tensor,
-    guess: Tensor | None,
-    epsilon: float,
-) -> Tensor:
-    """`launch_softmin` as an operator that torch can differentiate and trace."""
-    return launch_softmin(Formula(kind, x, y, scale, offset), h, epsilon=epsilon, guess=guess)
-
-
-@torch.library.custom_op(
-    "isotherm::triton_softmin_backward",
-    mutates_args=(),
-    schema=f"({COSTS}, Tensor h, Tensor f, Tensor grad, float epsilon) -> (Tensor, Tensor, Tensor)",
-)
-def softmin_backward(
-    kind: Kind,
-    x: Tensor,
-    y: Tensor | None,
-    scale: float,
-    offset: float,
-    h: Tensor,
-    f: Tensor,
-    grad: Tensor,
-    epsilon: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Derivatives by h, x and y, from the conditional law P(j | i) = exp((h_j + f_i - C_ij) / epsilon).
-
-    df_i / dh_j = -P(j | i),    df_i / dC_ij = P(j | i)
-    """
-    formula = Formula(kind, x, y, scale, offset)
-    f = torch.where(f < torch.inf, f, -torch.inf)  # a row without mass has no derivative
-    by_h = plan_rows(formula.transpose(), h, f, -grad, epsilon=epsilon)
-    if y is None:
-        law = ((f[:, None] + h - (scale * x + offset)) / epsilon).exp()  # (N, M)
-        return by_h, scale * grad[:, None] * law, x.new_empty(0)
-    by_x = grad[:, None] * source_grad(formula, f, h, epsilon=epsilon)
-    return by_h, by_x, source_grad(formula.transpose(), h, f, grad, epsilon=epsilon)
-
-
-@softmin_operator.register_fake
-def _(
-    kind: Kind,
-    x: Tensor,
-    y: Tensor | None,
-    scale: float,
-    offset: float,
-    h: Tensor,
-    guess: Tensor | None,
-    epsilon: float,
-) -> Tensor:
-    del kind, y, scale, offset, guess, epsilon
-    return h.new_empty(x.shape[0])
-
-
-@softmin_backward.register_fake
-def _(
-    kind: Kind,
-    x: Tensor,
-    y: Tensor | None,
-    scale: float,
-    offset: float,
-    h: Tensor,
-    f: Tensor,
-    grad: Tensor,
-    epsilon: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    del kind, scale, offset, f, grad, epsilon
-    return h.new_empty(h.shape), x.new_empty(x.shape), x.new_empty(0 if y is None else y.shape)
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    """Keep what the derivative needs."""
-    kind, x, y, scale, offset, h, _, epsilon = inputs
-    ctx.settings = kind, scale, offset, epsilon
-    ctx.save_for_backward(x, y, h, output)
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    """Chain the derivative of the result with those of the softmin; the guess has none."""
-    kind, scale, offset, epsilon = ctx.settings
-    x, y, h, f = ctx.saved_tensors
-    by_h, by_x, by_y = softmin_backward(kind, x, y, scale, offset, h, f, grad, epsilon)
-    return None, by_x, None if y is None else by_y, None, None, by_h, None, None
-
-
-softmin_operator.register_autograd(_differentiate, setup_context=_save)
