@@ -67,13 +67,13 @@ def backends() -> dict[str, list[str]]:
 
 
 def _current() -> str | None:
-    """The forced backend, if any; torch.compile does not follow context variables (2.13) and keeps what it finds."""
+    """The forced backend, if any."""
     return _forced.get()
 
 
-# All that the decorator `torch.compiler.assume_constant_result` does, but it loads torch's whole compiler, and Triton
-# with it, while isotherm is being imported.
-setattr(_current, "_dynamo_marked_constant", True)  # noqa: B010 - a function declares no such attribute
+# torch.compile (2.13) does not follow context variables: it takes what it finds as constant. This is what
+# torch.compiler.assume_constant_result(_current) sets; calling that would import the compiler, five seconds.
+_current._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def choose(
