@@ -29,6 +29,11 @@ def test_backends_tell_what_is_there() -> None:
     assert told["reference"] == []
 
 
+@pytest.mark.skipif(not os.environ.get("CI"), reason="a machine without a compiler may go without; CI may not")
+def test_continuous_integration_has_the_extension() -> None:
+    assert kernels.backends()["cpu"] == []
+
+
 def test_use_refuses_unknown_names() -> None:
     with pytest.raises(ValueError, match="one of cpu, reference"), kernels.use("cuda"):
         pass
