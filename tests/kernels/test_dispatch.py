@@ -25,7 +25,7 @@ def cloud(cost="sqeuclidean", dtype: torch.dtype = torch.float32) -> PointCloud:
 
 def test_backends_tell_what_is_there() -> None:
     told = kernels.backends()
-    assert list(told) == ["cpu", "reference"]
+    assert list(told) == ["cpu", "triton", "reference"]
     assert told["reference"] == []
 
 
@@ -35,7 +35,7 @@ def test_continuous_integration_has_the_extension() -> None:
 
 
 def test_use_refuses_unknown_names() -> None:
-    with pytest.raises(ValueError, match="one of cpu, reference"), kernels.use("cuda"):
+    with pytest.raises(ValueError, match="one of cpu, triton, reference"), kernels.use("cuda"):
         pass
 
 
