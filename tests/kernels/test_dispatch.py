@@ -171,3 +171,12 @@ def test_instruction_set_comes_from_the_environment() -> None:
     environment = {**os.environ, "ISOTHERM_INSTRUCTION_SET": "baseline"}
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert run.stdout.strip() == "baseline"
+
+
+@needs_extension
+def test_kernels_leave_subnormal_numbers_to_others() -> None:
+    case = make_case("sqeuclidean", sizes=(500, 400))
+    kernels.softmin(case.costs, case.h, epsilon=case.epsilon)
+    tiny = torch.full((1000,), 1e-45)
+    assert (tiny * 1.0 > 0).all()  # the kernels flush them to zero, on their own time only
+    assert 5e-324 * 1.0 > 0
