@@ -43,8 +43,8 @@ temperature asks. Then every pixel of the first photograph moves to the mean of 
 Cold, nearly a matching: colours arrive pure, and neighbouring shades of sky may be sent far apart. Hot, nearly independence: every \
 colour is coupled with all others, so the picture fades to their mean. In between lies the useful range.
 
-The coupling was computed on {samples} pixels of each photograph, as many as a minute allows at the coldest temperature. The \
-whole photograph, {whole}, went through the map for new points."""
+The coupling was computed on {samples} pixels of each photograph, few enough to stay well below a minute. The whole \
+photograph, {whole}, went through the map for new points."""
 PHOTOGRAPHS = """Top: the two photographs, and the second in the colours of the first, by the same coupling read backwards. \
 Bottom: the first in the colours of the second, from cold to hot."""
 
