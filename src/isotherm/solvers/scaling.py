@@ -24,7 +24,7 @@ class Scaling(AbstractSinkhorn):
 
         K = exp(-C / epsilon),    u <- a / (K v),    v <- b / (K' u),    P = diag(u) K diag(v)
 
-    The fastest form where it is safe: range(C) / epsilon below `limit` keeps the kernel and every product within the
+    Two matrix-vector products an iteration where it is safe: range(C) / epsilon below `limit` keeps the kernel and every product within the
     dtype's range. Stores K, N x M numbers. Where it is not safe the answer may be a status of `non_finite`; `Auto`
     asks `why_not` first.
 
