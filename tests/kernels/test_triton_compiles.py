@@ -53,7 +53,6 @@ from isotherm.kernels.conditional.triton import launch_conditional_mean
 from isotherm.kernels.hard_min.triton import hard_min
 from isotherm.kernels.plan_apply.triton import launch_plan_apply, plan_cost, plan_rows
 from isotherm.kernels.plan_grad.triton import source_grad
-from isotherm.kernels.sinkhorn_step.triton_ragged import sinkhorn_ragged
 from isotherm.kernels.softmin.triton import launch_softmin, softmin_ragged
 from isotherm.kernels.source import Formula
 
@@ -72,7 +71,6 @@ for kind, dimension, dtype in [*CASES, ("euclidean", 9, "float32"), ("dot", 5, "
         plan_cost(formula, h, h, epsilon=0.1)
         launch_conditional_mean(formula, h, values, epsilon=0.1)
         hard_min(formula, h)
-        sinkhorn_ragged(formula, (h, h), (h, h), (starts, starts), epsilon=0.1, steps=5)
     if kind != "stored":
         source_grad(formula, h, h, epsilon=0.1)
         source_grad(formula, h, h, (values[:, :1], values[:, :1]), epsilon=0.1)
