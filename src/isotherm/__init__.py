@@ -36,6 +36,7 @@ from .solvers import ConvergenceError as ConvergenceError
 from .solvers import Exact as Exact
 from .solvers import LogSinkhorn as LogSinkhorn
 from .solvers import Scaling as Scaling
+from .solvers import StopSolve as StopSolve
 from .solvers import TemperaturePath as TemperaturePath
 from .solvers import solve as solve
 from .solvers import temperature_path as temperature_path
@@ -69,6 +70,7 @@ __all__ = [
     "SparseCoupling",
     "SquaredEuclidean",
     "Status",
+    "StopSolve",
     "TemperaturePath",
     "solve",
     "temperature_path",

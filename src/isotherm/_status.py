@@ -14,6 +14,7 @@ class Outcome(Enum):
     MAX_ITERATIONS = "max_iterations"
     PRECISION = "precision"
     NON_FINITE = "non_finite"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, kw_only=True)

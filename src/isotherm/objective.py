@@ -27,8 +27,17 @@ def dual_value(problem: Problem, f: Tensor, g: Tensor, plan_mass: Tensor) -> Ten
     Returns:
         A scalar, units of cost times mass.
     """
-    value = _conjugate(problem.a, f, problem.rho_a) + _conjugate(problem.b, g, problem.rho_b)
+    value = marginal_dual(problem.a, f, problem.rho_a) + marginal_dual(problem.b, g, problem.rho_b)
     return value - problem.epsilon * (plan_mass - problem.reference_mass)
+
+
+def marginal_dual(weights: Tensor, potential: Tensor, rho: float) -> Tensor:
+    """The dual's term of one side: <w, f> where rho = inf, else -rho <w, exp(-f / rho) - 1>."""
+    kept = weights > 0
+    potential = torch.where(kept, potential, 0.0)
+    if math.isinf(rho):
+        return weights @ potential
+    return -rho * (weights @ torch.expm1(-potential / rho))
 
 
 def soft_transform(problem: Problem, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,11 +77,3 @@ def log_ratio_sum(mass: Tensor, reference: Tensor) -> Tensor:
 def entropy(mass: Tensor) -> Tensor:
     """H(m) = -sum m log m with 0 log 0 = 0."""
     return -torch.xlogy(mass, mass).sum()
-
-
-def _conjugate(weights: Tensor, potential: Tensor, rho: float) -> Tensor:
-    kept = weights > 0
-    potential = torch.where(kept, potential, 0.0)
-    if math.isinf(rho):
-        return weights @ potential
-    return -rho * (weights @ torch.expm1(-potential / rho))

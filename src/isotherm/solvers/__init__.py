@@ -13,6 +13,7 @@ from .log_sinkhorn import LogSinkhorn as LogSinkhorn
 from .scaling import Scaling as Scaling
 from .solve import ConvergenceError as ConvergenceError
 from .solve import solve as solve
+from .stopping import StopSolve as StopSolve
 from .temperature_path import TemperaturePath as TemperaturePath
 from .temperature_path import temperature_path as temperature_path
 
@@ -25,6 +26,7 @@ __all__ = [
     "Exact",
     "LogSinkhorn",
     "Scaling",
+    "StopSolve",
     "TemperaturePath",
     "solve",
     "temperature_path",

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from isotherm.kernels import RowUpdate, is_fused, sinkhorn_step
 from isotherm.solvers.abstract import AbstractSinkhorn
-from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
-from isotherm.solvers.translation import optimal_translation
+from isotherm.solvers.relaxation import AbstractSweep, Alternation, check_relaxation
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -23,17 +23,21 @@ class LogSinkhorn(AbstractSinkhorn):
 
         f_i <- -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon) / (1 + epsilon / rho_a),   then g likewise
 
-    In unbalanced problems the best constant is moved between f and g before each update. Linear convergence; the number of iterations grows like cost / epsilon. Time O(N M D) per iteration, memory
-    O(N + M) for point clouds. Not differentiated.
+    In unbalanced problems the best constant is moved between f and g before each update. Each update is lengthened by
+    a factor that is found from the observed rate (`relaxation`): the number of iterations grows like cost / epsilon
+    without it, like its square root with it. Time O(N M D) per iteration, memory O(N + M) for point clouds. Not
+    differentiated.
 
     Attributes:
         tolerance: L1 error of the marginals, per unit of mass, at which to stop.
         relative_gap: Certified relative gap between the bounds on the value to reach as well; None to ignore it.
         max_iterations: Budget of updates of both potentials.
         check_every: Iterations between looks at the residual; None is every one on a CPU, every tenth on a GPU.
+        relaxation: Factor by which updates are lengthened, in (0, 2): None finds it on the way and falls back to 1 where
+            the dual value drops; 1 is Sinkhorn's iteration.
 
     Raises:
-        ValueError: A setting is not positive.
+        ValueError: A setting is not positive, or the relaxation is 2 or more.
 
     Example:
         >>> from isotherm.geometry import CostMatrix
@@ -44,65 +48,45 @@ class LogSinkhorn(AbstractSinkhorn):
                 [0.1345, 0.3655]])
 
     References:
-        [SinkhornKnopp1967], [PeyreCuturi2019, section 4.4]
+        [SinkhornKnopp1967], [PeyreCuturi2019, section 4.4], [Thibault2021], [Lehmann2022]
     """
 
     tolerance: float = DEFAULT_TOLERANCE
     relative_gap: float | None = None
     max_iterations: int = 5000
     check_every: int | None = None
+    relaxation: float | None = None
 
     def __post_init__(self) -> None:
         self.rule()
+        check_relaxation(self.relaxation)
 
-    def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> LogIteration:
+    def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> Alternation:
         """Begin iterating."""
-        return LogIteration(problem, potentials)
+        f = None if potentials is None else potentials[0]
+        return Alternation(problem, LogSweep(problem), f, self.relaxation)
 
 
-class LogIteration(AbstractIteration):
-    """Potentials (f, g) with the target marginal exact."""
+class LogSweep(AbstractSweep):
+    """Soft minima over costs that are computed or read pass by pass; one exponential per pair where that is compiled."""
 
-    def __init__(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> None:
-        self.problem = problem
-        self.rows = problem.tilted_geometry.for_iteration()
-        self.columns = problem.tilted_geometry.transpose().for_iteration()
+    def __init__(self, problem: Problem) -> None:
+        self.epsilon = problem.epsilon
+        self.costs = problem.tilted_geometry.for_iteration()
+        self.transposed = problem.tilted_geometry.transpose().for_iteration()
         self.log_a, self.log_b = problem.log_weights
-        self.damping_a = 1.0 / (1.0 + problem.epsilon / problem.rho_a)
-        self.damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
-        if potentials is None:
-            self.f = self.damping_a * self._row_softmin(torch.zeros_like(problem.b))
-        else:
-            self.f = potentials[0]
-        self.g = self.damping_b * self._column_softmin(self.f)
 
-    def potentials(self) -> tuple[Tensor, Tensor]:
-        """(f, g), shapes (N,) and (M,)."""
-        return self.f, self.g
+    def rows(self, g: Tensor) -> Tensor:
+        """See `AbstractSweep.rows`."""
+        return self.costs.softmin(g + self.log_b, epsilon=self.epsilon)
 
-    def step(self) -> Tensor:
-        """One update of f, then of g; the residual of the old pair comes free with the first."""
-        problem, h = self.problem, self.g + self.log_b
-        update = RowUpdate(self.damping_a, optimal_translation(problem, self.f, self.g))
-        if is_fused(self.rows, self.f, h):
-            f, f_next, g = sinkhorn_step(self.rows, self.f, h, self.log_a, update, epsilon=problem.epsilon)
-        else:
-            f = self.rows.softmin(h, epsilon=problem.epsilon)
-            f_next = update(self.f, f)
-            g = self._column_softmin(f_next)
-        residual = self._row_residual(f)  # f is undamped: the log of the row marginal is (f_old - f) / epsilon
-        self.f, self.g = f_next, self.damping_b * g
-        return residual
+    def columns(self, f: Tensor) -> Tensor:
+        """See `AbstractSweep.columns`."""
+        return self.transposed.softmin(f + self.log_a, epsilon=self.epsilon)
 
-    def _row_softmin(self, g: Tensor) -> Tensor:
-        return self.rows.softmin(g + self.log_b, epsilon=self.problem.epsilon)
-
-    def _column_softmin(self, f: Tensor) -> Tensor:
-        return self.columns.softmin(f + self.log_a, epsilon=self.problem.epsilon)
-
-    def _row_residual(self, f_new: Tensor) -> Tensor:
-        """sum_i |r_i - w_i| / sum_i w_i, with r_i = a_i exp((f_i - f_new_i) / epsilon), w_i = a_i exp(-f_i / rho_a)."""
-        row = ((self.f - f_new) / self.problem.epsilon).exp()
-        wanted = (-self.f / self.problem.rho_a).exp()
-        missed = torch.where(self.problem.a > 0, self.problem.a * (row - wanted), 0.0).abs().sum()
-        return missed / (self.problem.a * wanted).sum()
+    def both(self, f: Tensor, g: Tensor, update: RowUpdate) -> tuple[Tensor, Tensor, Tensor]:
+        """See `AbstractSweep.both`."""
+        h = g + self.log_b
+        if is_fused(self.costs, f, h):
+            return sinkhorn_step(self.costs, f, h, self.log_a, update, epsilon=self.epsilon)
+        return super().both(f, g, update)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from isotherm._checks import check_dense_fits
 from isotherm.solvers.abstract import AbstractSinkhorn
-from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
-from isotherm.solvers.translation import optimal_translation
+from isotherm.solvers.relaxation import AbstractSweep, Alternation, check_relaxation
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -33,9 +33,10 @@ class Scaling(AbstractSinkhorn):
         relative_gap: Certified relative gap between the bounds on the value to reach as well; None to ignore it.
         max_iterations: Budget of updates of both scalings.
         check_every: Iterations between looks at the residual; None is every one on a CPU, every tenth on a GPU.
+        relaxation: Factor by which updates are lengthened, as in `LogSinkhorn`; the powers of u and v relax.
 
     Raises:
-        ValueError: A setting is not positive.
+        ValueError: A setting is not positive, or the relaxation is 2 or more.
         MemoryError: In `run`, if K does not fit.
 
     Example:
@@ -54,9 +55,11 @@ class Scaling(AbstractSinkhorn):
     relative_gap: float | None = None
     max_iterations: int = 5000
     check_every: int | None = None
+    relaxation: float | None = None
 
     def __post_init__(self) -> None:
         self.rule()
+        check_relaxation(self.relaxation)
 
     def why_not(self, problem: Problem, cost_range: tuple[float, float]) -> list[str]:
         """Reasons why the kernel or a product could leave the dtype's range; empty when provably safe.
@@ -82,18 +85,16 @@ class Scaling(AbstractSinkhorn):
             ]
         return []
 
-    def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> ScalingIteration:
+    def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> Alternation:
         """Begin iterating."""
-        return ScalingIteration(problem, potentials)
+        f = None if potentials is None else potentials[0]
+        return Alternation(problem, ScalingSweep(problem), f, self.relaxation)
 
 
-class ScalingIteration(AbstractIteration):
-    """Factors s = exp(f / epsilon) and t = exp(g / epsilon) with the target marginal exact.
+class ScalingSweep(AbstractSweep):
+    """Soft minima by products with the stored Gibbs kernel."""
 
-    They are u and v without the weights, so that points of zero weight keep a potential.
-    """
-
-    def __init__(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> None:
+    def __init__(self, problem: Problem) -> None:
         geometry = problem.tilted_geometry
         check_dense_fits(*geometry.shape, geometry.dtype, geometry.device, "The kernel of Scaling()")
         self.problem = problem
@@ -101,25 +102,17 @@ class ScalingIteration(AbstractIteration):
         # Balanced potentials absorb a constant cost, which keeps the kernel's largest entry at one.
         self.shift = float(costs.min()) if problem.is_balanced else 0.0
         self.kernel = ((self.shift - costs) / problem.epsilon).exp_()  # (N, M)
-        self.power_a = 1.0 / (1.0 + problem.epsilon / problem.rho_a)
-        self.power_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
-        if potentials is None:
-            self.s = (self.kernel @ problem.b) ** -self.power_a
-        else:
-            self.s = ((potentials[0] - self.shift) / problem.epsilon).exp()
-        self.t = (self.kernel.T @ (problem.a * self.s)) ** -self.power_b
 
-    def potentials(self) -> tuple[Tensor, Tensor]:
-        """(f, g), shapes (N,) and (M,)."""
-        return self.problem.epsilon * self.s.log() + self.shift, self.problem.epsilon * self.t.log()
+    def rows(self, g: Tensor) -> Tensor:
+        """See `AbstractSweep.rows`."""
+        return self._softmin(self.kernel, self.problem.b, g)
 
-    def step(self) -> Tensor:
-        """One update of s, then of t; the residual of the old pair comes free with the first."""
-        problem = self.problem
-        sums = self.kernel @ (problem.b * self.t)  # (N,)
-        wanted = self.s ** (-problem.epsilon / problem.rho_a)
-        residual = (problem.a * (self.s * sums - wanted)).abs().sum() / (problem.a * wanted).sum()
-        constant = optimal_translation(problem, *self.potentials())
-        self.s = (sums * (-constant / problem.epsilon).exp()) ** -self.power_a
-        self.t = (self.kernel.T @ (problem.a * self.s)) ** -self.power_b
-        return residual
+    def columns(self, f: Tensor) -> Tensor:
+        """See `AbstractSweep.columns`."""
+        return self._softmin(self.kernel.T, self.problem.a, f)
+
+    def _softmin(self, kernel: Tensor, weights: Tensor, potential: Tensor) -> Tensor:
+        """-epsilon log of a product; the largest scaling is taken out, points without mass stay below it."""
+        epsilon, largest = self.problem.epsilon, torch.where(weights > 0, potential, -torch.inf).max()
+        sums = kernel @ (weights * ((potential - largest) / epsilon).clamp(max=0.0).exp())
+        return self.shift - largest - epsilon * sums.log()

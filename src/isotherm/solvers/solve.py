@@ -170,7 +170,7 @@ def as_solver(solver: AbstractSolver | str | None) -> AbstractSolver:
 
     Example:
         >>> as_solver("log")
-        LogSinkhorn(tolerance=0.0001, relative_gap=None, max_iterations=5000, check_every=None)
+        LogSinkhorn(tolerance=0.0001, relative_gap=None, max_iterations=5000, check_every=None, relaxation=None)
     """
     if solver is None:
         return Auto()

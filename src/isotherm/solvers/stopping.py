@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from isotherm.coupling import EntropicCoupling
 from isotherm.solution import Check, MarginalError, Solution, marginal_error
 
 if TYPE_CHECKING:
+    from isotherm.geometry import AbstractGeometry
     from isotherm.problem import Problem
 
 Callback = Callable[[Check], None]
@@ -35,12 +36,37 @@ class AbstractIteration(ABC):
         """Update both potentials; return the residual before the update, a 0-d tensor.
 
         It is the L1 error of the source marginal per unit of the mass it should have; the target marginal is exact
-        before and after.
+        before and after. Where `is_relaxed` it is an estimate.
         """
 
     @abstractmethod
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g) now, shapes (N,) and (M,), units of cost."""
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Whether the next residual is an estimate, to be confirmed after `settle`."""
+        return False
+
+    def settle(self, *, forever: bool = False) -> None:
+        """Take plain steps from now on, until `resume` or for good: nothing to do where all are."""
+
+    def resume(self) -> None:
+        """Accelerate again."""
+
+
+class StopSolve(Exception):  # noqa: N818 - a request, not an error
+    """Raised by a callback to end a solve: the best potentials so far come back as `Outcome.INTERRUPTED`.
+
+    Example:
+        >>> import isotherm
+        >>> def enough(check):
+        ...     if check.marginal_error < 0.1:
+        ...         raise isotherm.StopSolve
+        >>> solution = isotherm.solve([[0.0], [1.0]], [[0.0], [2.0]], epsilon=1.0, callback=enough, on_failure="ignore")
+        >>> solution.status.outcome
+        <Outcome.INTERRUPTED: 'interrupted'>
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,47 +108,115 @@ def iterate(
         callback: Called at each look at the residual.
 
     Returns:
-        The solution, its errors recomputed from the potentials it carries.
+        The solution, its errors recomputed from the potentials it carries. An interrupt (Ctrl-C, or `StopSolve` from
+        the callback) ends the steps; what was reached is judged and returned like any other result.
     """
     started = time.perf_counter()
-    every = rule.check_every or (1 if problem.geometry.device.type == "cpu" else 10)
-    history: list[Check] = []
-    kept = iteration.potentials()
-    if not _is_finite(kept):
-        kept = torch.zeros_like(problem.a), torch.zeros_like(problem.b)  # any finite pair has valid bounds
-    outcome, steps, next_claim = Outcome.MAX_ITERATIONS, 0, 0
-    while outcome is Outcome.MAX_ITERATIONS and steps < rule.max_iterations:
-        residual = iteration.step()
-        steps += 1
-        if steps % every and steps < rule.max_iterations:
-            continue
-        history.append(Check(steps, problem.epsilon, float(residual)))
-        if callback is not None:
-            callback(history[-1])
-        if not _is_finite(iteration.potentials()):
-            outcome = Outcome.NON_FINITE
-            break
-        kept = iteration.potentials()
-        if history[-1].marginal_error <= rule.tolerance and (steps >= next_claim or steps == rule.max_iterations):
-            if _meets(rule, problem, *kept):
-                outcome = Outcome.CONVERGED
-            next_claim = steps + max(1, steps // 4)  # a look at the result costs several passes
-        if _is_stalled(history) and not history[-1].marginal_error > 100.0 * rounding_floor(problem):
-            outcome = outcome if outcome is Outcome.CONVERGED else Outcome.PRECISION
+    solve = _Solve(iteration, problem, rule)
+    try:
+        solve.work(callback)
+    except (KeyboardInterrupt, StopSolve):
+        solve.outcome = Outcome.INTERRUPTED
+    return conclude(
+        problem, solve.kept, solve.outcome, solve.history, rule, method=method, seconds=time.perf_counter() - started
+    )
+
+
+class _Solve:
+    """Steps, looks and claims of one call of `iterate`; whatever interrupts it, `kept` and `history` are whole."""
+
+    def __init__(self, iteration: AbstractIteration, problem: Problem, rule: StoppingRule) -> None:
+        self.iteration, self.problem, self.rule = iteration, problem, rule
+        self.every = rule.check_every or look_interval(problem.geometry)
+        self.history: list[Check] = []
+        self.kept = iteration.potentials()
+        if not _is_finite(self.kept):
+            self.kept = torch.zeros_like(problem.a), torch.zeros_like(problem.b)  # any finite pair has valid bounds
+        self.outcome = Outcome.MAX_ITERATIONS
+
+    def work(self, callback: Callback | None) -> None:
+        """Step until there is an outcome or the budget is spent."""
+        steps, next_claim, calm_since = 0, 0, 0
+        iteration, rule, tolerance = self.iteration, self.rule, self.rule.tolerance
+        while self.outcome is Outcome.MAX_ITERATIONS and steps < rule.max_iterations:
+            is_estimate = iteration.is_relaxed
+            residual = iteration.step()
+            steps += 1
+            if steps % self.every and steps < rule.max_iterations:
+                continue
+            check = Check(steps, self.problem.epsilon, float(residual))
+            potentials = iteration.potentials()
+            self.history.append(check)
+            if not _is_finite(potentials):
+                self.outcome = Outcome.NON_FINITE
+            else:
+                self.kept = potentials
+            if callback is not None:
+                callback(check)
+            if self.outcome is not Outcome.MAX_ITERATIONS:
+                return
+            is_last = steps == rule.max_iterations
+            if not check.marginal_error <= tolerance or (steps < next_claim and not is_last):
+                iteration.resume()
+            elif is_estimate and not is_last:
+                iteration.settle()  # the next look tells the error itself
+            elif _meets(rule, self.problem, *self.kept):
+                self.outcome = Outcome.CONVERGED
+            else:
+                iteration.resume()
+                next_claim = steps + max(1, steps // 4)  # a look at the result costs several passes
+            if _is_stalled(self.history[calm_since:]) and self.outcome is Outcome.MAX_ITERATIONS:
+                if iteration.is_relaxed:
+                    iteration.settle(forever=True)  # relaxation amplifies rounding as well
+                    calm_since = len(self.history)
+                elif not check.marginal_error > 100.0 * rounding_floor(self.problem):
+                    self.outcome = Outcome.PRECISION
+
+
+def look_interval(geometry: AbstractGeometry) -> int:
+    """Iterations between looks at numbers of the device: a look waits for it."""
+    return 1 if geometry.device.type == "cpu" else 10
+
+
+def conclude(
+    problem: Problem,
+    kept: tuple[Tensor, Tensor],
+    outcome: Outcome,
+    history: Sequence[Check],
+    rule: StoppingRule,
+    *,
+    method: str,
+    seconds: float,
+) -> Solution:
+    """The solution with these potentials, its errors recomputed from them.
+
+    Args:
+        problem: What was solved.
+        kept: Finite potentials, shapes (N,) and (M,).
+        outcome: How the work ended.
+        history: Looks at the residual; a first one is made up where the work ended before it.
+        rule: What was asked for.
+        method: Description of the solver.
+        seconds: Wall time of the work.
+
+    Returns:
+        The solution.
+    """
     potentials = fix_gauge(problem, *kept)
     coupling = EntropicCoupling(problem.detach(), *potentials)
     error = marginal_error(problem, potentials, coupling)
+    history = tuple(history) or (Check(0, problem.epsilon, error.source),)
     return Solution(
         problem=problem.detach(),
         potentials=potentials,
         coupling=coupling,
         status=Status(outcome=outcome, advice=_advice(problem, outcome, rule, history, error)),
         marginal_error=error,
-        iterations=steps,
-        history=tuple(history),
+        iterations=history[-1].iteration,
+        history=history,
         tolerance=rule.tolerance,
         method=method,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
 
 
@@ -151,7 +245,7 @@ def rounding_floor(problem: Problem) -> float:
     return torch.finfo(problem.geometry.dtype).eps * max(1.0, problem.geometry.coordinate_scale / problem.epsilon)
 
 
-def _is_stalled(history: list[Check]) -> bool:
+def _is_stalled(history: Sequence[Check]) -> bool:
     """No look among the last `PATIENCE` was better than the best before them."""
     if len(history) <= PATIENCE:
         return False
@@ -159,7 +253,9 @@ def _is_stalled(history: list[Check]) -> bool:
     return min(check.marginal_error for check in recent) >= min(check.marginal_error for check in before)
 
 
-def _advice(problem: Problem, outcome: Outcome, rule: StoppingRule, history: list[Check], error: MarginalError) -> str:
+def _advice(
+    problem: Problem, outcome: Outcome, rule: StoppingRule, history: Sequence[Check], error: MarginalError
+) -> str:
     found = f"L1 marginal error {max(error):.2e}, tolerance {rule.tolerance:.2e}"
     if outcome is Outcome.CONVERGED:
         return f"{found}{_precision_note(problem)}."
@@ -167,6 +263,11 @@ def _advice(problem: Problem, outcome: Outcome, rule: StoppingRule, history: lis
         return (
             f"a potential over- or underflowed in {problem.geometry.dtype}; the last finite pair is returned and its "
             f"bounds are valid. Use LogSinkhorn() if this was another solver, else a larger epsilon or float64."
+        )
+    if outcome is Outcome.INTERRUPTED:
+        return (
+            f"{found} when the solve was interrupted after {history[-1].iteration} iterations"
+            f"{_forecast(history, rule.tolerance)}. Go on with init=solution. The bounds in `certificate` are valid."
         )
     if outcome is Outcome.PRECISION:
         return (
@@ -189,12 +290,32 @@ def _precision_note(problem: Problem) -> str:
     )
 
 
-def _forecast(history: list[Check], tolerance: float) -> str:
+def _forecast(history: Sequence[Check], tolerance: float) -> str:
     """How much longer it would take at the rate of the second half of the solve."""
+    if history[-1].marginal_error <= tolerance:
+        return ", the certified gap being what is missing"
+    remaining = remaining_iterations(history, tolerance)
+    return "" if math.isinf(remaining) else f", about {remaining:.2g} more needed at the present rate"
+
+
+def remaining_iterations(history: Sequence[Check], tolerance: float) -> float:
+    """Iterations until a residual that falls geometrically reaches the tolerance, from the second half of a history.
+
+    Args:
+        history: Looks at the residual at one temperature, at least one.
+        tolerance: L1 error to reach.
+
+    Returns:
+        The number; 0 when reached, infinity where the residual does not fall.
+
+    Example:
+        >>> remaining_iterations([Check(k, 1.0, 0.5**k) for k in range(1, 9)], 0.5**12)
+        4.0
+    """
     first, last = history[len(history) // 2], history[-1]
     if last.marginal_error <= tolerance:
-        return ", the certified gap being what is missing"
+        return 0.0
     if not 0 < last.marginal_error < first.marginal_error or last.iteration == first.iteration:
-        return ""
+        return math.inf
     rate = math.log(first.marginal_error / last.marginal_error) / (last.iteration - first.iteration)
-    return f", about {math.log(last.marginal_error / tolerance) / rate:.2g} more needed at the present rate"
+    return math.log(last.marginal_error / tolerance) / rate

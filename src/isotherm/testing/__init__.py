@@ -48,6 +48,7 @@ from .gaussian import GaussianTransport as GaussianTransport
 from .gaussian import gaussian_sinkhorn_divergence as gaussian_sinkhorn_divergence
 from .gaussian import gaussian_wasserstein as gaussian_wasserstein
 from .generators import clusters as clusters
+from .generators import cube_to_blobs as cube_to_blobs
 from .generators import decoupled_clusters as decoupled_clusters
 from .generators import dense_cost as dense_cost
 from .generators import diracs as diracs
@@ -88,6 +89,7 @@ __all__ = [
     "check_support",
     "check_values",
     "clusters",
+    "cube_to_blobs",
     "decoupled_clusters",
     "dense_cost",
     "dense_dual_value",

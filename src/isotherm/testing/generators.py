@@ -1,4 +1,4 @@
-"""Seeded transport problems of every awkward shape, each with its known answer.
+"""Seeded transport problems of every awkward shape, each with its known answer but for `cube_to_blobs`.
 
 Every generator takes a torch.Generator on the CPU or an integer seed, and never the global random state.
 """
@@ -10,6 +10,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+
+from isotherm.geometry import PointCloud, Relative
+from isotherm.problem import Problem
 
 from .closed_form import dirac, one_dimensional_cost, one_dimensional_plan, permutation, two_by_two
 from .gaussian import GaussianTransport
@@ -356,6 +359,39 @@ def gaussian_grid(
         f"gaussian_{d}d", x, y, a, b, "sqeuclidean", 1.0, cost, max(accuracy, _tolerance(dtype)),
         plan=plan, value=transport.value, transport_cost=transport.transport_cost, f=f, g=g,
     )  # fmt: skip
+
+
+def cube_to_blobs(
+    n: int = 1024,
+    *,
+    generator: torch.Generator | int,
+    epsilon: float | Relative = 0.05,
+    dtype: torch.dtype = torch.float64,
+) -> Problem:
+    """Uniform points of the unit cube against eight Gaussian blobs: the problem on which passes are counted.
+
+        x_i ~ U[0, 1]^3,    y_j ~ N(c_k, 0.05^2 I),  c_k ~ U[0, 1]^3,  k uniform in 1 .. 8,    equal weights
+
+    Its answer is not known; what it is for is the number of iterations, which grows like 1 / epsilon for plain Sinkhorn.
+
+    Args:
+        n: Number of sources and of targets.
+        generator: Source of randomness on the CPU, or an integer seed.
+        epsilon: Temperature, units of cost or `Relative`; the mean cost is about 0.5.
+        dtype: dtype of points and weights.
+
+    Returns:
+        The problem in three dimensions with the squared Euclidean cost.
+
+    Example:
+        >>> cube_to_blobs(5, generator=0)
+        Problem(PointCloud(5 x 5 points in 3-D, SquaredEuclidean(), torch.float64, cpu), epsilon=0.05)
+    """
+    generator = _seeded(generator)
+    x = torch.rand(n, 3, generator=generator, dtype=torch.float64)
+    centres = torch.rand(8, 3, generator=generator, dtype=torch.float64)
+    y = centres[torch.randint(8, (n,), generator=generator)] + 0.05 * _normal(generator, n, 3)
+    return Problem(PointCloud(x.to(dtype), y.to(dtype)), epsilon=epsilon)
 
 
 def known_problems(seed: int = 0, *, dtype: torch.dtype = torch.float64) -> tuple[KnownProblem, ...]:

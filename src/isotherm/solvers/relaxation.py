@@ -1,0 +1,194 @@
+"""Alternating updates of both potentials, lengthened beyond Sinkhorn's step by a factor found on the way."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from isotherm._checks import check_positive
+from isotherm.kernels import RowUpdate
+from isotherm.objective import marginal_dual
+from isotherm.solvers.stopping import AbstractIteration, look_interval
+from isotherm.solvers.translation import optimal_translation
+
+if TYPE_CHECKING:
+    from isotherm.problem import Problem
+
+FIRST = 10  # plain sweeps before the rate is estimated
+PERIOD = 20  # sweeps between estimates
+LARGEST = 1.98  # over-relaxation beyond which an error in the rate costs more than it gains
+
+
+def check_relaxation(relaxation: float | None) -> None:
+    """Refuse a relaxation outside (0, 2), where the iteration cannot converge.
+
+    Args:
+        relaxation: The factor, or None to find it on the way.
+
+    Raises:
+        ValueError: It is not between 0 and 2.
+    """
+    if relaxation is not None and not check_positive(relaxation, "relaxation") < 2:
+        msg = f"`relaxation` must lie between 0 and 2: got {relaxation}. 1 is Sinkhorn's step; leave it out to have it found."
+        raise ValueError(msg)
+
+
+class AbstractSweep(ABC):
+    """Both soft minima of a problem, in whichever form is cheapest."""
+
+    @abstractmethod
+    def rows(self, g: Tensor) -> Tensor:
+        """-epsilon log sum_j b_j exp((g_j - C_ij) / epsilon), shape (N,)."""
+
+    @abstractmethod
+    def columns(self, f: Tensor) -> Tensor:
+        """-epsilon log sum_i a_i exp((f_i - C_ij) / epsilon), shape (M,)."""
+
+    def both(self, f: Tensor, g: Tensor, update: RowUpdate) -> tuple[Tensor, Tensor, Tensor]:
+        """The soft minimum of the rows, the f that follows from it, and the soft minimum of the columns for that f."""
+        softmin = self.rows(g)
+        updated = update(f, softmin)
+        return softmin, updated, self.columns(updated)
+
+
+class Relaxation:
+    """The factor omega by which updates are lengthened, re-estimated from the observed rate.
+
+    Plain sweeps that reduce the error by the factor lambda each are the case omega = 1 of
+
+        theta^2 = (lambda + omega - 1)^2 / (lambda omega^2),     best omega = 2 / (1 + sqrt(1 - theta^2)),
+
+    the relation between the rates of relaxed and plain alternation. A drop of the dual value, which no update with
+    omega < 2 causes near the solution, ends the relaxation until the rate has been estimated anew.
+
+    Args:
+        fixed: The factor, or None to find it.
+
+    References:
+        [Young1954], [Thibault2021], [Lehmann2022]
+    """
+
+    def __init__(self, fixed: float | None) -> None:
+        self.fixed = fixed
+        self.omega = 1.0 if fixed is None else fixed
+        self.changes: list[Tensor] = []
+
+    def observe(self, change: Tensor) -> None:
+        """Note how far the potentials are from their soft minima; estimate the factor when it is time to."""
+        self.changes.append(change)
+        if self.fixed is not None or len(self.changes) <= (FIRST if self.omega == 1.0 else PERIOD):
+            return
+        span = len(self.changes) // 2
+        first, last = float(self.changes[-1 - span]), float(self.changes[-1])
+        rate = (last / first) ** (1 / span) if first > 0 else 0.0
+        if self.omega - 1.0 < rate < 1.0:  # slower than the best factor allows: lengthen more
+            theta_squared = min(1.0, (rate + self.omega - 1.0) ** 2 / (rate * self.omega**2))
+            self.omega = min(LARGEST, 2.0 / (1.0 + math.sqrt(1.0 - theta_squared)))
+        self.changes = self.changes[-1:]
+
+    def restart(self) -> None:
+        """Forget the rate: the dual value dropped."""
+        self.omega, self.changes = 1.0 if self.fixed is None else self.fixed, []
+
+
+class Alternation(AbstractIteration):
+    """Updates of f, then of g, both relaxed; reports the pair of f with the g that makes the target marginal exact.
+
+    Args:
+        problem: What is solved.
+        sweep: Its soft minima.
+        f: Potential of the sources to start from, shape (N,), or None for that of g = 0.
+        relaxation: The factor omega; None to find it on the way, 1 for Sinkhorn's iteration.
+    """
+
+    def __init__(self, problem: Problem, sweep: AbstractSweep, f: Tensor | None, relaxation: float | None) -> None:
+        self.problem, self.sweep = problem, sweep
+        self.damping_a = 1.0 / (1.0 + problem.epsilon / problem.rho_a)
+        self.damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
+        self.f = self.damping_a * sweep.rows(torch.zeros_like(problem.b)) if f is None else f
+        self.g = self.damping_b * sweep.columns(self.f)
+        self.exact_g = self.g
+        self.relaxation = Relaxation(relaxation)
+        self.is_plain = relaxation == 1.0
+        self.look_every, self.steps = look_interval(problem.geometry), 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is known of the last sweep: the next one is plain."""
+        self.last: tuple[float, Tensor] | None = None
+        self.dual: float = -math.inf
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Whether the residual of the next step is an estimate."""
+        return self.last is not None and self.last[0] != 1.0
+
+    def potentials(self) -> tuple[Tensor, Tensor]:
+        """(f, g), shapes (N,) and (M,), the target marginal exact."""
+        return self.f, self.exact_g
+
+    def settle(self, *, forever: bool = False) -> None:
+        """Go on from the exact pair with plain sweeps, until `resume`."""
+        self.g, self.is_plain = self.exact_g, True
+        self._forget()
+        if forever:
+            self.relaxation = Relaxation(1.0)
+
+    def resume(self) -> None:
+        """Relax again."""
+        self.is_plain = self.relaxation.fixed == 1.0
+
+    def step(self) -> Tensor:
+        """One update of f, then of g; the residual of the old pair comes free with the first.
+
+        After a relaxed step the soft minimum at the exact g is extrapolated from those of the last two steps, an
+        estimate to first order.
+        """
+        problem = self.problem
+        omega = 1.0 if self.is_plain or self.last is None else self.relaxation.omega
+        constant = optimal_translation(problem, self.f, self.g)
+        moved_f, moved_g = self.f + constant, self.g - constant
+        softmin, f, t = self.sweep.both(moved_f, self.g, RowUpdate(self.damping_a, constant, omega))
+        residual = self._row_residual(self._at_exact_g(softmin))
+        exact_g = self.damping_b * t
+        g = exact_g if omega == 1.0 else (1.0 - omega) * moved_g + omega * exact_g
+        change = (problem.a * (self.damping_a * (softmin + constant) - moved_f).square()).sum().sqrt()
+        self.f, self.g, self.exact_g = f, g, exact_g
+        self.last = omega, softmin + constant
+        self.steps += 1
+        if self.is_plain:
+            return residual
+        self.relaxation.observe(change)
+        if omega != 1.0 and self.steps % self.look_every == 0 and not self._has_risen(t):
+            self.g = exact_g
+            self.relaxation.restart()
+            self._forget()
+        return residual
+
+    def _at_exact_g(self, softmin: Tensor) -> Tensor:
+        """The soft minimum at `exact_g`, from that at `g` and the one before: softmin is nearly affine in between."""
+        if self.last is None or self.last[0] == 1.0:
+            return softmin
+        omega, before = self.last
+        return (softmin + (omega - 1.0) * before) / omega
+
+    def _row_residual(self, softmin: Tensor) -> Tensor:
+        """sum_i |r_i - w_i| / sum_i w_i, with r_i = a_i exp((f_i - softmin_i) / epsilon), w_i = a_i exp(-f_i / rho_a)."""
+        row = ((self.f - softmin) / self.problem.epsilon).exp()
+        wanted = (-self.f / self.problem.rho_a).exp()
+        missed = torch.where(self.problem.a > 0, self.problem.a * (row - wanted), 0.0).abs().sum()
+        return missed / (self.problem.a * wanted).sum()
+
+    def _has_risen(self, t: Tensor) -> bool:
+        """Whether the dual value is no lower than at the last look, to rounding; t is the soft minimum at f."""
+        problem, f, g = self.problem, self.f.double(), self.g.double()
+        a, b = problem.a.double(), problem.b.double()
+        columns = torch.where(b > 0, b * ((self.g - t) / problem.epsilon).double().exp(), 0.0)
+        parts = marginal_dual(a, f, problem.rho_a), marginal_dual(b, g, problem.rho_b), -problem.epsilon * columns.sum()
+        before, self.dual = self.dual, float(sum(parts))
+        slack = 8 * torch.finfo(self.f.dtype).eps * float(sum(part.abs() for part in parts))
+        return math.isfinite(self.dual) and self.dual >= before - slack
