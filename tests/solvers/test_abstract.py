@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from isotherm import CostMatrix, Exact, LogSinkhorn, Problem, Scaling
-from isotherm.solvers.abstract import initial_potentials
+from isotherm.solvers.initial import initial_potentials
 from isotherm.testing import as_problem, random_problem
 
 
@@ -20,11 +20,11 @@ def problem() -> Problem:
 
 
 def test_no_start_is_no_start(problem):
-    assert initial_potentials(problem, None) is None
+    assert initial_potentials(problem, None, LogSinkhorn()) is None
 
 
 def test_start_is_converted_to_the_problem(problem):
-    f, g = initial_potentials(problem, (np.zeros(6, np.float32), [0, 0, 0, 1]))
+    f, g = initial_potentials(problem, (np.zeros(6, np.float32), [0, 0, 0, 1]), LogSinkhorn())
     assert f.dtype == g.dtype == torch.float64
     assert g.tolist() == [0.0, 0.0, 0.0, 1.0]
 

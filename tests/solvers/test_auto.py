@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 import isotherm.solvers.auto as auto_module
-from isotherm import Annealed, Auto, CostMatrix, Exact, Grid, LogSinkhorn, PointCloud, Problem, Scaling
-from isotherm.testing import as_problem, check_solution, random_problem
+from isotherm import Auto, CostMatrix, Exact, Grid, LogSinkhorn, PointCloud, Problem, Relative, Scaling
+from isotherm.testing import check_solution
 
 COST = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
 
@@ -36,11 +38,36 @@ def test_auto_leaves_scaling_for_a_large_constant_when_unbalanced():
     assert isinstance(Auto().choose(Problem(cost, epsilon=1.0, rho_a=1.0)).solver, LogSinkhorn)
 
 
-def test_auto_anneals_when_cold():
-    choice = Auto().choose(matrix_problem(1.0, epsilon=1e-3))
-    assert isinstance(choice.solver, Annealed)
-    assert isinstance(choice.solver.solver, LogSinkhorn)
-    assert "epsilon is below 2% of the mean cost" in choice.reason
+def stretched(share: float) -> Problem:
+    """Round against long: plain alternation is slow from zero."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(200, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    return Problem(PointCloud(x, y * torch.tensor([2.0, 0.5], dtype=torch.float64) + 1), epsilon=Relative(share))
+
+
+def test_auto_anneals_where_the_first_iterations_predict_that_it_pays():
+    problem = stretched(0.001)
+    seen = []
+    solution = Auto(tolerance=1e-2).run(problem, callback=seen.append)
+    plain = LogSinkhorn(tolerance=1e-2).run(problem)
+    assert solution.status.is_converged
+    assert re.search(
+        r"annealed over \d+ temperatures .* the first 10 iterations predicted about \d+ more", solution.method
+    )
+    assert 2 * solution.iterations < plain.iterations
+    assert seen == list(solution.history)
+    assert {check.epsilon for check in seen[:10]} == {problem.epsilon}
+    assert seen[10].epsilon > problem.epsilon
+    check_solution(solution, tolerance=1e-2)
+
+
+def test_auto_does_not_anneal_an_easy_cold_problem():
+    generator = torch.Generator().manual_seed(0)
+    costs = CostMatrix(torch.rand(100, 100, generator=generator, dtype=torch.float64))
+    problem = Problem(costs, epsilon=Relative(0.002))
+    solution, plain = Auto(tolerance=1e-3).run(problem), LogSinkhorn(tolerance=1e-3).run(problem)
+    assert "annealed" not in solution.method
+    assert solution.iterations == plain.iterations
 
 
 def test_auto_takes_the_log_domain_for_grids():
@@ -74,8 +101,7 @@ def test_auto_says_what_it_chose_and_why(epsilon):
     problem = matrix_problem(1.0, epsilon=epsilon)
     solver, reason = Auto().choose(problem)
     solution = Auto().run(problem)
-    inner = solver.solver if isinstance(solver, Annealed) else solver
-    assert solution.method.startswith(f"Auto chose {type(inner).__name__}")
+    assert solution.method.startswith(f"Auto chose {type(solver).__name__}")
     assert solution.method.endswith(f": {reason}")
 
 
@@ -83,19 +109,18 @@ def test_auto_hands_its_settings_on():
     auto = Auto(tolerance=1e-3, relative_gap=0.1, max_iterations=7, check_every=2)
     for spread, epsilon in ((1.0, 1.0), (50.0, 1.0), (1.0, 1e-3)):
         solver = auto.choose(matrix_problem(spread, epsilon=epsilon)).solver
-        inner = solver.solver if isinstance(solver, Annealed) else solver
-        assert (inner.tolerance, inner.relative_gap, inner.max_iterations, inner.check_every) == (1e-3, 0.1, 7, 2)
+        assert (solver.tolerance, solver.relative_gap, solver.max_iterations, solver.check_every) == (1e-3, 0.1, 7, 2)
     assert auto.with_tolerance(1e-6).tolerance == 1e-6
 
 
 def test_auto_does_not_heat_a_warm_start():
-    problem = as_problem(random_problem(8, 8, 2, generator=0))
-    problem = problem.at(0.005 * float(problem.geometry.block(slice(None)).mean()))
-    assert isinstance(Auto().choose(problem).solver, Annealed)
-    first = Auto(max_iterations=50_000).run(problem)
+    problem = stretched(0.001)
+    first = Auto().run(problem)
+    assert "annealed" in first.method
     assert first.status.is_converged
     again = Auto(tolerance=2e-4).run(problem, init=first)
     assert again.iterations <= 2
+    assert {check.epsilon for check in again.history} == {problem.epsilon}
     check_solution(again, tolerance=2e-4)
 
 

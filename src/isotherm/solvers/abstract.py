@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from isotherm._arrays import ArrayLike, to_tensor
-from isotherm._checks import check_finite, check_warm
-from isotherm.solution import Solution
+from isotherm._checks import check_warm
+from isotherm.solvers.initial import initial_potentials
 from isotherm.solvers.stopping import AbstractIteration, Callback, StoppingRule, iterate
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
-
-Init = Solution | tuple[ArrayLike, ArrayLike]
+    from isotherm.solution import Solution
+    from isotherm.solvers.initial import Init
 
 
 class AbstractSolver(ABC):
@@ -29,8 +28,10 @@ class AbstractSolver(ABC):
 
         Args:
             problem: What to solve.
-            init: Where to start: an earlier `Solution` of the same sizes, or potentials (f, g).
-            callback: Called with a `Check` each time the residual is looked at; raise from it to stop.
+            init: Where to start: an earlier `Solution`, of these points or of others; potentials (f, g); or "gaussian"
+                or "subsample". See `isotherm.solvers.initial.initial_potentials`.
+            callback: Called with a `Check` each time the residual is looked at; raise `StopSolve` from it to end the solve
+                with what has been found, any other exception to abandon it.
 
         Returns:
             A solution whose `status` says whether it converged; no exception is raised when it did not.
@@ -63,34 +64,6 @@ class AbstractSinkhorn(AbstractSolver):
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem; see `AbstractSolver.run`. A ValueError at temperature zero."""
         check_warm(problem.epsilon)
-        iteration = self.start(problem, initial_potentials(problem, init))
+        iteration = self.start(problem, initial_potentials(problem, init, self))
         method = f"{type(self).__name__}, as asked"
         return iterate(iteration, problem, self.rule(), method=method, callback=callback)
-
-
-def initial_potentials(problem: Problem, init: Init | None) -> tuple[Tensor, Tensor] | None:
-    """The potentials to start from.
-
-    Args:
-        problem: What will be solved.
-        init: An earlier solution, potentials (f, g), or nothing.
-
-    Returns:
-        Tensors of the problem's dtype, shapes (N,) and (M,), or None.
-
-    Raises:
-        ValueError: They have the wrong length, or are not finite.
-    """
-    if init is None:
-        return None
-    pair = init.potentials if isinstance(init, Solution) else init
-    dtype, device = problem.geometry.dtype, problem.geometry.device
-    potentials = []
-    for name, potential, size in zip(("init f", "init g"), pair, problem.geometry.shape, strict=True):
-        tensor = to_tensor(potential, name, dtype=dtype, device=device)
-        if tensor.shape != (size,):
-            msg = f"`{name}` must have one entry per point, shape ({size},): got {tuple(tensor.shape)}. Start from a solution of the same sizes."
-            raise ValueError(msg)
-        check_finite(tensor, name)
-        potentials.append(tensor)
-    return potentials[0], potentials[1]

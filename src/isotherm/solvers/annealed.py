@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from isotherm._checks import check_count, check_positive, check_warm
-from isotherm.solution import Check, Solution
-from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver, Init, initial_potentials
+from isotherm._status import Outcome
+from isotherm.solution import Check
+from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
+from isotherm.solvers.initial import Init, initial_potentials
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
+from isotherm.solvers.stopping import StopSolve, conclude, is_finite
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
+    from isotherm.solution import Solution
     from isotherm.solvers.stopping import Callback
 
 
@@ -86,31 +90,69 @@ class Annealed(AbstractSolver):
         """Solve a problem; see `AbstractSolver.run`. Only the last temperature is held to the tolerance."""
         check_warm(problem.epsilon)
         started = time.perf_counter()
-        schedule = self.schedule(problem) if init is None else (problem.epsilon,)  # heat would undo a warm start
-        potentials, history = initial_potentials(problem, init), list[Check]()
-        for epsilon in schedule[:-1]:
-            iteration = self.solver.start(problem.at(epsilon), potentials)
+        cooling = _Cooling(self, problem, init)
+        try:
+            cooling.work(callback)
+        except (KeyboardInterrupt, StopSolve):
+            return cooling.interrupted(time.perf_counter() - started)
+        solution = cooling.finish(callback)
+        return replace(solution, seconds=time.perf_counter() - started)
+
+
+class _Cooling:
+    """The temperatures before the last, one after the other; whatever interrupts them, `potentials` are whole."""
+
+    def __init__(self, settings: Annealed, problem: Problem, init: Init | None) -> None:
+        self.settings, self.problem = settings, problem
+        # Heat would undo a warm start.
+        self.schedule = settings.schedule(problem) if init is None else (problem.epsilon,)
+        self.potentials = initial_potentials(problem, init, settings)
+        self.history: list[Check] = []
+
+    def work(self, callback: Callback | None) -> None:
+        """A few steps at each temperature; an end to them where a potential is no number."""
+        steps = self.settings.steps
+        for epsilon in self.schedule[:-1]:
+            iteration = self.settings.solver.start(self.problem.at(epsilon), self.potentials)
             residual = torch.zeros(())
-            for _ in range(self.steps):
+            for _ in range(steps):
                 residual = iteration.step()
-            history.append(Check((len(history) + 1) * self.steps, epsilon, float(residual)))
+            self.history.append(Check((len(self.history) + 1) * steps, epsilon, float(residual)))
+            if is_finite(iteration.potentials()):
+                self.potentials = iteration.potentials()
             if callback is not None:
-                callback(history[-1])
-            if not all(bool(potential.isfinite().all()) for potential in iteration.potentials()):
+                callback(self.history[-1])
+            if not is_finite(iteration.potentials()):
                 break
-            potentials = iteration.potentials()
-        before = len(history) * self.steps
+
+    def finish(self, callback: Callback | None) -> Solution:
+        """The wrapped solver at the temperature that was asked for."""
+        before = len(self.history) * self.settings.steps
 
         def numbered(check: Check) -> Check:
             return check._replace(iteration=check.iteration + before)
 
         last = None if callback is None else lambda check: callback(numbered(check))
-        solution = self.solver.run(problem, init=potentials, callback=last)
-        cooled = f", annealed over {len(schedule)} temperatures from {schedule[0]:.3g}" if len(schedule) > 1 else ""
+        solution = self.settings.solver.run(self.problem, init=self.potentials, callback=last)
         return replace(
             solution,
-            history=(*history, *map(numbered, solution.history)),
+            history=(*self.history, *map(numbered, solution.history)),
             iterations=solution.iterations + before,
-            method=f"{type(self.solver).__name__}{cooled}, as asked",
-            seconds=time.perf_counter() - started,
+            method=self.method(),
         )
+
+    def interrupted(self, seconds: float) -> Solution:
+        """The potentials so far, judged at the temperature that was asked for."""
+        start = self.settings.solver.start(self.problem, self.potentials).potentials()
+        kept = start if is_finite(start) else (torch.zeros_like(self.problem.a), torch.zeros_like(self.problem.b))
+        rule = self.settings.solver.rule()
+        solution = conclude(self.problem, kept, Outcome.INTERRUPTED, (), rule, method=self.method(), seconds=seconds)
+        before = max(1, len(self.history) * self.settings.steps)
+        last = solution.history[-1]._replace(iteration=before)
+        return replace(solution, history=(*self.history[:-1], last), iterations=before)
+
+    def method(self) -> str:
+        """What was done."""
+        count = len(self.schedule)
+        cooled = f", annealed over {count} temperatures from {self.schedule[0]:.3g}" if count > 1 else ""
+        return f"{type(self.settings.solver).__name__}{cooled}, as asked"

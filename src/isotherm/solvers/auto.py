@@ -1,27 +1,30 @@
-"""The default solver: a short table of rules that explains its choice."""
+"""The default solver: a short table of rules, and a prediction from the first iterations; it explains both."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 
 from isotherm.geometry import Grid
-from isotherm.solvers.abstract import AbstractSolver, Init
+from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
 from isotherm.solvers.annealed import Annealed
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
 from isotherm.solvers.scaling import Scaling
-from isotherm.solvers.stopping import DEFAULT_TOLERANCE, StoppingRule
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE, StoppingRule, StopSolve, remaining_iterations
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
-    from isotherm.solution import Solution
+    from isotherm.solution import Check, Solution
+    from isotherm.solvers.initial import Init
     from isotherm.solvers.stopping import Callback
 
 SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memory
-COLD = 0.02  # epsilon over mean cost below which annealing pays
+WATCHED = 10  # iterations from which the rest is predicted
+LONG = 200  # predicted iterations above which annealing pays
 
 
 class Choice(NamedTuple):
@@ -33,7 +36,10 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(AbstractSolver):
-    """Scaling form where it provably neither under- nor overflows, else the log domain, annealed when cold.
+    """Scaling form where it provably neither under- nor overflows, else the log domain; annealed where that pays.
+
+    The first iterations run at the temperature that was asked for. If they predict more than some hundred others, the
+    solve starts again, hot, and cools; otherwise it goes on.
 
     Attributes:
         tolerance: L1 error of the marginals, per unit of mass, at which to stop.
@@ -91,18 +97,62 @@ class Auto(AbstractSolver):
         if not obstacles:
             dtype = problem.geometry.dtype
             return Choice(scaling, f"range(C) / epsilon is small enough for exp(-C / epsilon) in {dtype}")
-        annealed = Annealed(solver=log_domain)
-        if len(annealed.schedule_from(_mean_cost(problem) * COLD, to=problem.epsilon)) > 1:
-            return Choice(annealed, f"{obstacles[0]}; epsilon is below {COLD:.0%} of the mean cost")
         return Choice(log_domain, obstacles[0])
 
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem with the chosen solver; see `AbstractSolver.run`."""
-        choice = self.choose(problem)
-        solution = choice.solver.run(problem, init=init, callback=callback)
-        described = solution.method.removesuffix(", as asked")
-        return replace(solution, method=f"Auto chose {described}: {choice.reason}")
+        solver, reason = self.choose(problem)
+        if not isinstance(solver, AbstractSinkhorn) or init is not None:
+            return _explained(solver.run(problem, init=init, callback=callback), reason)
+        annealed = Annealed(solver=solver)
+        if len(annealed.schedule(problem)) == 1:
+            return _explained(solver.run(problem, callback=callback), reason)
+        watch = _Watch(solver.rule().tolerance, callback)
+        solution = solver.run(problem, callback=watch)
+        if not watch.has_given_up:
+            return _explained(solution, reason)
+        watched = watch.history[-1].iteration
+
+        def numbered(check: Check) -> Check:
+            return check._replace(iteration=check.iteration + watched)
+
+        cooled = annealed.run(problem, callback=None if callback is None else lambda check: callback(numbered(check)))
+        cooled = replace(
+            cooled,
+            history=(*watch.history, *map(numbered, cooled.history)),
+            iterations=cooled.iterations + watched,
+            seconds=cooled.seconds + solution.seconds,
+        )
+        return _explained(cooled, f"{reason}; the first {watched} iterations predicted {watch.prediction()}")
 
 
-def _mean_cost(problem: Problem) -> float:
-    return float(problem.geometry.product_cost(problem.a, problem.b) / (problem.a.sum() * problem.b.sum()))
+def _explained(solution: Solution, reason: str) -> Solution:
+    """The solution with the choice and its reason in `method`."""
+    described = solution.method.removesuffix(", as asked")
+    return replace(solution, method=f"Auto chose {described}: {reason}")
+
+
+class _Watch:
+    """A callback that ends a solve whose first iterations predict a long one."""
+
+    def __init__(self, tolerance: float, callback: Callback | None) -> None:
+        self.tolerance, self.callback = tolerance, callback
+        self.history: list[Check] = []
+        self.predicted = 0.0
+        self.has_given_up = False
+
+    def prediction(self) -> str:
+        """The predicted number in words."""
+        return f"about {self.predicted:.0f} more" if math.isfinite(self.predicted) else "no end"
+
+    def __call__(self, check: Check) -> None:
+        """Pass the look on; predict once, when enough was seen."""
+        is_early = not self.history or self.history[-1].iteration < WATCHED
+        self.history.append(check)
+        if self.callback is not None:
+            self.callback(check)
+        if is_early and check.iteration >= WATCHED and len(self.history) > 1:
+            self.predicted = remaining_iterations(self.history, self.tolerance)
+            if self.predicted > LONG:
+                self.has_given_up = True
+                raise StopSolve

@@ -15,11 +15,12 @@ from isotherm._status import Outcome, Status
 from isotherm.coupling import SparseCoupling
 from isotherm.geometry import Euclidean, EuclideanPower, HalfSquaredEuclidean, NegativeDot, PointCloud, SquaredEuclidean
 from isotherm.solution import Solution, marginal_error
-from isotherm.solvers.abstract import AbstractSolver, Init
+from isotherm.solvers.abstract import AbstractSolver
 from isotherm.solvers.stopping import fix_gauge
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
+    from isotherm.solvers.initial import Init
     from isotherm.solvers.stopping import Callback
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from isotherm.kernels import RowUpdate, is_fused, sinkhorn_step
@@ -40,6 +39,7 @@ class LogSinkhorn(AbstractSinkhorn):
         ValueError: A setting is not positive, or the relaxation is 2 or more.
 
     Example:
+        >>> import torch
         >>> from isotherm.geometry import CostMatrix
         >>> from isotherm.problem import Problem
         >>> problem = Problem(CostMatrix(torch.tensor([[0.0, 1.0], [1.0, 0.0]])), epsilon=1.0)

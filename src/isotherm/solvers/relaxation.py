@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 FIRST = 10  # plain sweeps before the rate is estimated
 PERIOD = 20  # sweeps between estimates
-LARGEST = 1.98  # over-relaxation beyond which an error in the rate costs more than it gains
+LARGEST = 1.99  # over-relaxation beyond which an error in the rate costs more than it gains
+RETREAT = 1.25  # how much closer to plain where the rate no longer tells whether the factor is too large
 
 
 def check_relaxation(relaxation: float | None) -> None:
@@ -62,7 +63,8 @@ class Relaxation:
 
         theta^2 = (lambda + omega - 1)^2 / (lambda omega^2),     best omega = 2 / (1 + sqrt(1 - theta^2)),
 
-    the relation between the rates of relaxed and plain alternation. A drop of the dual value, which no update with
+    the relation between the rates of relaxed and plain alternation. Beyond the best factor every mode has the rate
+    omega - 1, which says no more than that; then the factor is lowered a little. A drop of the dual value, which no update with
     omega < 2 causes near the solution, ends the relaxation until the rate has been estimated anew.
 
     Args:
@@ -88,6 +90,8 @@ class Relaxation:
         if self.omega - 1.0 < rate < 1.0:  # slower than the best factor allows: lengthen more
             theta_squared = min(1.0, (rate + self.omega - 1.0) ** 2 / (rate * self.omega**2))
             self.omega = min(LARGEST, 2.0 / (1.0 + math.sqrt(1.0 - theta_squared)))
+        elif rate < 1.0:
+            self.omega = 2.0 - RETREAT * (2.0 - self.omega)
         self.changes = self.changes[-1:]
 
     def restart(self) -> None:

@@ -13,7 +13,7 @@ from isotherm._checks import check_choice, check_epsilon, check_warm
 from isotherm._status import ConvergenceWarning
 from isotherm.geometry import AbstractCost, AbstractGeometry, PointCloud, Relative
 from isotherm.problem import Problem
-from isotherm.solvers.abstract import AbstractSolver, Init
+from isotherm.solvers.abstract import AbstractSolver
 from isotherm.solvers.annealed import Annealed
 from isotherm.solvers.auto import Auto
 from isotherm.solvers.exact import Exact
@@ -23,6 +23,7 @@ from isotherm.solvers.scaling import Scaling
 if TYPE_CHECKING:
     from isotherm._arrays import ArrayLike
     from isotherm.solution import Solution
+    from isotherm.solvers.initial import Init
     from isotherm.solvers.stopping import Callback
 
 DEFAULT_EPSILON = Relative(0.05)

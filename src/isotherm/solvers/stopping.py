@@ -48,14 +48,14 @@ class AbstractIteration(ABC):
         """Whether the next residual is an estimate, to be confirmed after `settle`."""
         return False
 
-    def settle(self, *, forever: bool = False) -> None:
+    def settle(self, *, forever: bool = False) -> None:  # noqa: B027 - nothing to do where every step is plain
         """Take plain steps from now on, until `resume` or for good: nothing to do where all are."""
 
-    def resume(self) -> None:
+    def resume(self) -> None:  # noqa: B027 - see settle
         """Accelerate again."""
 
 
-class StopSolve(Exception):  # noqa: N818 - a request, not an error
+class StopSolve(Exception):
     """Raised by a callback to end a solve: the best potentials so far come back as `Outcome.INTERRUPTED`.
 
     Example:
@@ -127,50 +127,60 @@ class _Solve:
 
     def __init__(self, iteration: AbstractIteration, problem: Problem, rule: StoppingRule) -> None:
         self.iteration, self.problem, self.rule = iteration, problem, rule
-        self.every = rule.check_every or look_interval(problem.geometry)
         self.history: list[Check] = []
         self.kept = iteration.potentials()
-        if not _is_finite(self.kept):
+        if not is_finite(self.kept):
             self.kept = torch.zeros_like(problem.a), torch.zeros_like(problem.b)  # any finite pair has valid bounds
         self.outcome = Outcome.MAX_ITERATIONS
+        self.next_claim = self.calm_since = 0
 
     def work(self, callback: Callback | None) -> None:
         """Step until there is an outcome or the budget is spent."""
-        steps, next_claim, calm_since = 0, 0, 0
-        iteration, rule, tolerance = self.iteration, self.rule, self.rule.tolerance
-        while self.outcome is Outcome.MAX_ITERATIONS and steps < rule.max_iterations:
-            is_estimate = iteration.is_relaxed
-            residual = iteration.step()
-            steps += 1
-            if steps % self.every and steps < rule.max_iterations:
+        every, budget = self.rule.check_every or look_interval(self.problem.geometry), self.rule.max_iterations
+        for step in range(1, budget + 1):
+            is_estimate = self.iteration.is_relaxed
+            residual = self.iteration.step()
+            if step % every and step < budget:
                 continue
-            check = Check(steps, self.problem.epsilon, float(residual))
-            potentials = iteration.potentials()
-            self.history.append(check)
-            if not _is_finite(potentials):
-                self.outcome = Outcome.NON_FINITE
-            else:
-                self.kept = potentials
+            self.look(Check(step, self.problem.epsilon, float(residual)))
             if callback is not None:
-                callback(check)
+                callback(self.history[-1])
+            if self.outcome is Outcome.MAX_ITERATIONS:
+                self.claim(self.history[-1], is_estimate=is_estimate and step < budget)
+            if self.outcome is Outcome.MAX_ITERATIONS and _is_stalled(self.history[self.calm_since :]):
+                self.despair()
             if self.outcome is not Outcome.MAX_ITERATIONS:
                 return
-            is_last = steps == rule.max_iterations
-            if not check.marginal_error <= tolerance or (steps < next_claim and not is_last):
-                iteration.resume()
-            elif is_estimate and not is_last:
-                iteration.settle()  # the next look tells the error itself
-            elif _meets(rule, self.problem, *self.kept):
-                self.outcome = Outcome.CONVERGED
-            else:
-                iteration.resume()
-                next_claim = steps + max(1, steps // 4)  # a look at the result costs several passes
-            if _is_stalled(self.history[calm_since:]) and self.outcome is Outcome.MAX_ITERATIONS:
-                if iteration.is_relaxed:
-                    iteration.settle(forever=True)  # relaxation amplifies rounding as well
-                    calm_since = len(self.history)
-                elif not check.marginal_error > 100.0 * rounding_floor(self.problem):
-                    self.outcome = Outcome.PRECISION
+
+    def look(self, check: Check) -> None:
+        """Keep the residual, and the potentials if they are numbers."""
+        self.history.append(check)
+        potentials = self.iteration.potentials()
+        if is_finite(potentials):
+            self.kept = potentials
+        else:
+            self.outcome = Outcome.NON_FINITE
+
+    def claim(self, check: Check, *, is_estimate: bool) -> None:
+        """Judge the result where the residual says that it meets the rule."""
+        is_last = check.iteration == self.rule.max_iterations
+        if not check.marginal_error <= self.rule.tolerance or (check.iteration < self.next_claim and not is_last):
+            self.iteration.resume()
+        elif is_estimate:
+            self.iteration.settle()  # the next look tells the error itself
+        elif _meets(self.rule, self.problem, *self.kept):
+            self.outcome = Outcome.CONVERGED
+        else:
+            self.iteration.resume()
+            self.next_claim = check.iteration + max(1, check.iteration // 4)  # a judgement costs several passes
+
+    def despair(self) -> None:
+        """No progress: relaxation amplifies rounding, so try without it first."""
+        if self.iteration.is_relaxed:
+            self.iteration.settle(forever=True)
+            self.calm_since = len(self.history)
+        elif not self.history[-1].marginal_error > 100.0 * rounding_floor(self.problem):
+            self.outcome = Outcome.PRECISION
 
 
 def look_interval(geometry: AbstractGeometry) -> int:
@@ -220,7 +230,8 @@ def conclude(
     )
 
 
-def _is_finite(potentials: tuple[Tensor, Tensor]) -> bool:
+def is_finite(potentials: tuple[Tensor, Tensor]) -> bool:
+    """Whether both potentials hold numbers only."""
     return all(bool(potential.isfinite().all()) for potential in potentials)
 
 

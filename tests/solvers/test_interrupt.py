@@ -1,0 +1,95 @@
+"""An interrupt ends a solve with the best potentials so far, valid bounds and a status that says so."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from isotherm import Annealed, Auto, LogSinkhorn, Outcome, PointCloud, Problem, Relative, Scaling, StopSolve
+from isotherm.testing import check_solution, cube_to_blobs
+
+ENDLESS = {"tolerance": 1e-13, "max_iterations": 10**6}
+SOLVERS = {
+    "log": LogSinkhorn(**ENDLESS),
+    "scaling": Scaling(**ENDLESS),
+    "annealed": Annealed(solver=LogSinkhorn(**ENDLESS)),
+    "auto": Auto(**ENDLESS),
+}
+each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+
+
+def problem() -> Problem:
+    return cube_to_blobs(60, generator=0, epsilon=Relative(0.003))
+
+
+@each_solver
+@pytest.mark.parametrize("when", [1, 3, 9, 40])
+@pytest.mark.parametrize("signal_", [StopSolve, KeyboardInterrupt])
+def test_callback_ends_a_solve(solver, when, signal_):
+    seen = []
+
+    def stop(check):
+        seen.append(check)
+        if len(seen) == when:
+            raise signal_
+
+    solution = solver.run(problem(), callback=stop)
+    assert solution.status.outcome is Outcome.INTERRUPTED
+    assert not solution.status.is_converged
+    assert "interrupted after" in solution.status.advice
+    assert solution.iterations == when == len(solution.history)
+    check_solution(solution)
+    assert math.isfinite(solution.certificate.entropic_upper)
+
+
+@pytest.mark.parametrize("solver", [SOLVERS["log"], SOLVERS["annealed"], SOLVERS["auto"]])
+def test_ctrl_c_ends_a_solve(solver):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(400, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    started, timer = [], []
+
+    def ring(check):
+        if not started:
+            started.append(check)
+            timer.append(threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)))
+            timer[0].start()
+
+    solution = solver.run(Problem(PointCloud(x, y), epsilon=1e-6), callback=ring)
+    timer[0].join()
+    assert solution.status.outcome is Outcome.INTERRUPTED
+    assert solution.iterations >= 1
+    check_solution(solution)
+
+
+@each_solver
+def test_interrupted_solve_goes_on_from_where_it_was(solver):
+    seen = []
+
+    def stop(check):
+        seen.append(check)
+        if check.epsilon == asked.epsilon and check.marginal_error < 1e-2 and check.iteration > 60:
+            raise StopSolve
+
+    asked = cube_to_blobs(60, generator=0, epsilon=Relative(0.01))
+    half = solver.run(asked, callback=stop)
+    whole = solver.with_tolerance(1e-6).run(asked)
+    rest = solver.with_tolerance(1e-6).run(asked, init=half)
+    assert half.status.outcome is Outcome.INTERRUPTED
+    assert rest.status.is_converged
+    assert rest.iterations < whole.iterations
+
+
+def test_stop_during_the_judgement_reaches_the_caller(monkeypatch):
+    """What is left after the steps is short; a second interrupt means it."""
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isotherm.solvers.stopping.marginal_error", fail)
+    with pytest.raises(KeyboardInterrupt):
+        LogSinkhorn().run(problem())
