@@ -35,8 +35,10 @@ from .solvers import Auto as Auto
 from .solvers import ConvergenceError as ConvergenceError
 from .solvers import Exact as Exact
 from .solvers import LogSinkhorn as LogSinkhorn
+from .solvers import Newton as Newton
 from .solvers import Scaling as Scaling
 from .solvers import StopSolve as StopSolve
+from .solvers import Symmetric as Symmetric
 from .solvers import TemperaturePath as TemperaturePath
 from .solvers import solve as solve
 from .solvers import temperature_path as temperature_path
@@ -61,6 +63,7 @@ __all__ = [
     "HalfSquaredEuclidean",
     "LogSinkhorn",
     "NegativeDot",
+    "Newton",
     "Outcome",
     "PointCloud",
     "Problem",
@@ -71,6 +74,7 @@ __all__ = [
     "SquaredEuclidean",
     "Status",
     "StopSolve",
+    "Symmetric",
     "TemperaturePath",
     "solve",
     "temperature_path",

@@ -20,6 +20,7 @@ from isotherm import (
     EntropicCoupling,
     Exact,
     LogSinkhorn,
+    Newton,
     PointCloud,
     Problem,
     Scaling,
@@ -58,6 +59,10 @@ SOLVERS = {
     "auto": Auto(),
     "annealed log": Annealed(),
     "annealed scaling": Annealed(solver=Scaling()),
+    "newton": Newton(),
+    "newton from the start": Newton(switch=1e3),
+    "annealed newton": Annealed(solver=Newton()),
+    "over-relaxed log": LogSinkhorn(relaxation=1.7),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

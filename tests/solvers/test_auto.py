@@ -11,7 +11,7 @@ import isotherm.solvers.auto as auto_module
 from isotherm import Auto, CostMatrix, Exact, Grid, LogSinkhorn, PointCloud, Problem, Relative, Scaling
 from isotherm.testing import check_solution
 
-COST = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+COST = torch.tensor([[0.0, 1.0], [0.8, 0.0]])
 
 
 def matrix_problem(spread: float, *, dtype: torch.dtype = torch.float32, epsilon: float = 1.0, **given) -> Problem:
@@ -72,7 +72,7 @@ def test_auto_does_not_anneal_an_easy_cold_problem():
 
 def test_auto_takes_the_log_domain_for_grids():
     axis = torch.arange(4.0)
-    choice = Auto().choose(Problem(Grid((axis, axis)), epsilon=5.0))
+    choice = Auto().choose(Problem(Grid((axis, axis), (axis, axis + 1)), epsilon=5.0))
     assert isinstance(choice.solver, LogSinkhorn)
     assert "axis by axis" in choice.reason
 

@@ -113,7 +113,7 @@ def couple(
         problem = at_temperature(pose(*clouds, question), asked)
         listener = SolveTask(Task(bars, "solve"), tolerance=tolerance_of(chosen), epsilons=[problem.epsilon])
         solution = chosen.run(problem, callback=listener)
-        listener.task.done(f"{solution.iterations:,} iterations")
+        listener.finish([solution], f"{solution.iterations:,} iterations")
         inputs = {
             **describe_clouds(clouds, seed),
             "epsilon": in_words(asked, problem),

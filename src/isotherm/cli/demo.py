@@ -85,7 +85,7 @@ def demo(
         solver = Auto(max_iterations=20_000)
         listener = SolveTask(Task(bars, "solve"), tolerance=solver.tolerance, epsilons=sorted(epsilons, reverse=True))
         path = temperature_path(problem, epsilons, solver=solver, callback=listener)
-        listener.task.done(f"{len(path)} temperatures")
+        listener.finish(path, f"{len(path)} temperatures")
         pictures = recolour_all(path, photos, Task(bars, "recolour the photographs"))
         with staged(output) as folder:
             inputs = {"source": source.description, "target": target.description, "seed": seed}

@@ -13,14 +13,14 @@ from isotherm.cli.read import Cloud
 from isotherm.geometry import PointCloud, Relative
 from isotherm.geometry.costs import NAMED_COSTS
 from isotherm.problem import Problem
-from isotherm.solvers import Annealed, Auto, Exact, LogSinkhorn, Scaling
+from isotherm.solvers import Annealed, Auto, Exact, LogSinkhorn, Newton, Scaling
 from isotherm.solvers.solve import NAMED_SOLVERS
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE
 
 DEFAULT_EPSILON = 0.05
 UNITS = ("mean", "std", "absolute")
 
-NamedSolver = Auto | LogSinkhorn | Scaling | Annealed | Exact
+NamedSolver = Auto | LogSinkhorn | Scaling | Annealed | Newton | Exact
 
 
 class Temperature(NamedTuple):

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from isotherm.solution import Check
+from isotherm._status import Outcome
+from isotherm.solution import Check, Solution
 
 
 @contextmanager
@@ -83,3 +84,17 @@ class SolveTask:
             )
         note = f"iteration {check.iteration:,}, error {error:.1e}"
         self.task.show((self.level + self.share) / len(self.epsilons), note)
+
+    def finish(self, solutions: Sequence[Solution], note: str) -> None:
+        """Fill the bar.
+
+        Args:
+            solutions: What came of the solves.
+            note: What to say beside it.
+
+        Raises:
+            KeyboardInterrupt: One of them was interrupted: the person at the keyboard wants the command to end.
+        """
+        if any(solution.status.outcome is Outcome.INTERRUPTED for solution in solutions):
+            raise KeyboardInterrupt
+        self.task.done(note)

@@ -77,7 +77,7 @@ def recolor(
         problem = at_temperature(pose(clouds[0], clouds[1], Question()), asked)
         listener = SolveTask(Task(bars, "solve"), tolerance=tolerance_of(chosen), epsilons=[problem.epsilon])
         solution = chosen.run(problem, callback=listener)
-        listener.task.done(f"{solution.iterations:,} iterations")
+        listener.finish([solution], f"{solution.iterations:,} iterations")
         task = Task(bars, "recolour the photograph")
         recoloured = map_colours(solution.coupling, pictures[0], progress=task.show)
         with atomic(output) as temporary:

@@ -95,7 +95,7 @@ def sweep(
         warm = [epsilon for epsilon in dial if epsilon > 0]
         listener = SolveTask(Task(bars, "solve"), tolerance=tolerance_of(chosen), epsilons=warm)
         path = temperature_path(problem, dial, solver=chosen, callback=listener if warm else None)
-        listener.task.done(f"{len(path)} temperatures")
+        listener.finish(path, f"{len(path)} temperatures")
         inputs = {**describe_clouds(clouds, seed), "epsilons": f"{epsilons} ({_UNIT_WORDS[epsilon_of]})"}
         task = Task(bars, "certify, draw and write")
         with staged(output) as folder:

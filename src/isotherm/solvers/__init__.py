@@ -1,7 +1,8 @@
 """How is it computed? One method per file, each a frozen object of settings with `run(problem)`.
 
-Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `annealed`,
-`exact`, `translation` (unbalanced problems), `stopping` (the loop and its judgement), `temperature_path` (the dial), `abstract`.
+Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `relaxation` (the
+iteration of both), `annealed`, `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
+problems), `stopping` (the loop and its judgement), `progress`, `temperature_path` (the dial), `abstract`.
 """
 
 from .abstract import AbstractSinkhorn as AbstractSinkhorn
@@ -10,10 +11,12 @@ from .annealed import Annealed as Annealed
 from .auto import Auto as Auto
 from .exact import Exact as Exact
 from .log_sinkhorn import LogSinkhorn as LogSinkhorn
+from .newton import Newton as Newton
 from .scaling import Scaling as Scaling
 from .solve import ConvergenceError as ConvergenceError
 from .solve import solve as solve
 from .stopping import StopSolve as StopSolve
+from .symmetric import Symmetric as Symmetric
 from .temperature_path import TemperaturePath as TemperaturePath
 from .temperature_path import temperature_path as temperature_path
 
@@ -25,8 +28,10 @@ __all__ = [
     "ConvergenceError",
     "Exact",
     "LogSinkhorn",
+    "Newton",
     "Scaling",
     "StopSolve",
+    "Symmetric",
     "TemperaturePath",
     "solve",
     "temperature_path",

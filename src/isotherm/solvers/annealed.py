@@ -93,9 +93,9 @@ class Annealed(AbstractSolver):
         cooling = _Cooling(self, problem, init)
         try:
             cooling.work(callback)
+            solution = cooling.finish(callback)
         except (KeyboardInterrupt, StopSolve):
             return cooling.interrupted(time.perf_counter() - started)
-        solution = cooling.finish(callback)
         return replace(solution, seconds=time.perf_counter() - started)
 
 

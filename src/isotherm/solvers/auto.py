@@ -13,8 +13,10 @@ from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
 from isotherm.solvers.annealed import Annealed
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
+from isotherm.solvers.newton import Newton
 from isotherm.solvers.scaling import Scaling
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, StoppingRule, StopSolve, remaining_iterations
+from isotherm.solvers.symmetric import Symmetric, why_not_symmetric
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memory
 WATCHED = 10  # iterations from which the rest is predicted
+TIGHT = 1e-6  # tolerance from which on Newton's method may be worth its passes
 LONG = 200  # predicted iterations above which annealing pays
 
 
@@ -36,7 +39,10 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(AbstractSolver):
-    """Scaling form where it provably neither under- nor overflows, else the log domain; annealed where that pays.
+    """Scaling form where it provably neither under- nor overflows, else the log domain; more where that pays.
+
+    A cloud against itself has its own, shorter iteration. Tolerances of 1e-6 and less in float64 end with Newton's
+    method where alternation turns slow.
 
     The first iterations run at the temperature that was asked for. If they predict more than some hundred others, the
     solve starts again, hot, and cools; otherwise it goes on.
@@ -86,6 +92,11 @@ class Auto(AbstractSolver):
         """
         if problem.epsilon == 0:
             return Choice(Exact(), "epsilon is zero")
+        if not why_not_symmetric(problem):
+            return Choice(Symmetric(**self._settings()), "both sides are the same")
+        if self.tolerance <= TIGHT and problem.geometry.dtype == torch.float64:
+            reason = f"tolerance {self.tolerance:.0e} asks for Newton's method where alternation turns slow"
+            return Choice(Newton(**self._settings()), reason)
         scaling, log_domain = Scaling(**self._settings()), LogSinkhorn(**self._settings())
         sources, targets = problem.geometry.shape
         if isinstance(problem.geometry, Grid):
@@ -102,7 +113,7 @@ class Auto(AbstractSolver):
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem with the chosen solver; see `AbstractSolver.run`."""
         solver, reason = self.choose(problem)
-        if not isinstance(solver, AbstractSinkhorn) or init is not None:
+        if not isinstance(solver, AbstractSinkhorn) or isinstance(solver, Symmetric) or init is not None:
             return _explained(solver.run(problem, init=init, callback=callback), reason)
         annealed = Annealed(solver=solver)
         if len(annealed.schedule(problem)) == 1:
@@ -116,7 +127,12 @@ class Auto(AbstractSolver):
         def numbered(check: Check) -> Check:
             return check._replace(iteration=check.iteration + watched)
 
-        cooled = annealed.run(problem, callback=None if callback is None else lambda check: callback(numbered(check)))
+        try:
+            cooled = annealed.run(
+                problem, callback=None if callback is None else lambda check: callback(numbered(check))
+            )
+        except KeyboardInterrupt:  # before the first step
+            return _explained(solution, reason)
         cooled = replace(
             cooled,
             history=(*watch.history, *map(numbered, cooled.history)),

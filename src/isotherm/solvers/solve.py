@@ -18,7 +18,10 @@ from isotherm.solvers.annealed import Annealed
 from isotherm.solvers.auto import Auto
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
+from isotherm.solvers.newton import Newton
+from isotherm.solvers.progress import progress_bar
 from isotherm.solvers.scaling import Scaling
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from isotherm._arrays import ArrayLike
@@ -32,6 +35,7 @@ NAMED_SOLVERS: dict[str, AbstractSolver] = {
     "log": LogSinkhorn(),
     "scaling": Scaling(),
     "annealed": Annealed(),
+    "newton": Newton(),
     "exact": Exact(),
 }
 
@@ -64,6 +68,7 @@ def solve(  # noqa: PLR0913 - the front door names everything a problem is made 
     init: Init | None = None,
     on_failure: str = "warn",
     callback: Callback | None = None,
+    progress: bool = False,
 ) -> Solution:
     """Couple two weighted point sets, with potentials, values and certified bounds.
 
@@ -84,11 +89,15 @@ def solve(  # noqa: PLR0913 - the front door names everything a problem is made 
         rho_a: Price of missing the source marginal, units of cost; infinity enforces it.
         rho_b: Price of missing the target marginal.
         reference: Coupling kappa to stay close to, shape (N, M), non-negative; a ⊗ b when left out.
-        solver: A solver object or its name in lower case ("auto", "log", "scaling", "annealed", "exact"). Default: `Auto()`.
+        solver: A solver object or its name in lower case ("auto", "log", "scaling", "annealed", "newton", "exact"). Default: `Auto()`.
         tolerance: L1 error of the marginals, per unit of mass; the solver's own (1e-4) when left out.
-        init: Start from an earlier `Solution` of the same sizes, or from potentials (f, g).
+        init: Start from an earlier `Solution`, of these points or of others in the same space (its potentials are
+            extended to new points); from potentials (f, g); from "gaussian", the closed form for Gaussians with the
+            moments of both sides; or from "subsample", the solution between a sixteenth of the points.
         on_failure: What to do when the tolerance is not met: "warn", "raise" (`ConvergenceError`) or "ignore".
-        callback: Called with a `Check` at each look at the residual.
+        callback: Called with a `Check` at each look at the residual. Raise `StopSolve` from it, or press Ctrl-C, to get
+            what has been reached, with the outcome `interrupted`.
+        progress: Draw a bar on the terminal with the predicted time that is left. Needs `isotherm[cli]`.
 
     Returns:
         A `Solution`.
@@ -118,7 +127,11 @@ def solve(  # noqa: PLR0913 - the front door names everything a problem is made 
         check_warm(check_epsilon(epsilon))
     geometry = as_geometry(x, y, cost)
     problem = Problem(geometry, a, b, epsilon=epsilon, rho_a=rho_a, rho_b=rho_b, reference=reference)
-    solution = chosen.run(problem, init=init, callback=callback)
+    if progress:
+        with progress_bar(getattr(getattr(chosen, "solver", chosen), "tolerance", DEFAULT_TOLERANCE), callback) as listener:
+            solution = chosen.run(problem, init=init, callback=listener)
+    else:
+        solution = chosen.run(problem, init=init, callback=callback)
     if not solution.status.is_converged:
         if on_failure == "raise":
             raise ConvergenceError(solution)

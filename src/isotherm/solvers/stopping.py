@@ -117,9 +117,13 @@ def iterate(
         solve.work(callback)
     except (KeyboardInterrupt, StopSolve):
         solve.outcome = Outcome.INTERRUPTED
-    return conclude(
-        problem, solve.kept, solve.outcome, solve.history, rule, method=method, seconds=time.perf_counter() - started
-    )
+    seconds = time.perf_counter() - started
+    try:
+        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, method=method, seconds=seconds)
+    except KeyboardInterrupt:
+        if solve.outcome is Outcome.INTERRUPTED:
+            raise  # the second one means it
+        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, method=method, seconds=seconds)
 
 
 class _Solve:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
+from isotherm._status import Outcome
 from isotherm.solution import Solution
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.solve import as_solver
@@ -73,7 +74,8 @@ def temperature_path(
         callback: Called with a `Check` at each look at a residual.
 
     Returns:
-        The solutions in the order of `epsilons`. Look at each `status`: nothing is raised or warned.
+        The solutions in the order of `epsilons`. Look at each `status`: nothing is raised or warned. After an interrupt
+        only those that were reached, the coldest of them with the outcome `interrupted`.
 
     Raises:
         ValueError: No temperature, or one that is negative or not finite.
@@ -95,4 +97,6 @@ def temperature_path(
             found[epsilon] = Exact().run(problem.at(0.0))
             continue
         last = found[epsilon] = chosen.run(problem.at(epsilon), init=last, callback=callback)
-    return TemperaturePath(tuple(found[epsilon] for epsilon in levels))
+        if last.status.outcome is Outcome.INTERRUPTED:
+            break
+    return TemperaturePath(tuple(found[epsilon] for epsilon in levels if epsilon in found))
