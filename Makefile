@@ -94,6 +94,11 @@ bench-peers: $(VENV)-peers/.peers  ## One pass against GeomLoss/KeOps and plain 
 	  --peers-python $(abspath $(VENV)-peers)/bin/python $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.compare benchmarks/results/cpu-peers.json
 
+.PHONY: bench-solves
+bench-solves: $(VENV)-peers/.peers  ## Whole solves, eleven kinds of problems, against POT, GeomLoss, OTT-JAX and plain torch
+	$(BIN)/python -m benchmarks.workloads.run --peers-python $(abspath $(VENV)-peers)/bin/python $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.workloads.report
+
 # ------------------------------------------------------------------------------------------- check it
 
 .PHONY: test

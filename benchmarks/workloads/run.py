@@ -1,0 +1,176 @@
+"""Every task by every library; writes benchmarks/results/workloads.json.
+
+    python -m benchmarks.workloads.run --peers-python .venv-peers/bin/python
+    python -m benchmarks.workloads.run --only "1 blobs" --libraries isotherm,pot
+
+isotherm goes first. The others get a hundred times as long as it took, within limits, for each of their settings, and
+the quickest setting whose true error meets the tolerance stands for a library. What none meets is shown as a failure,
+with the best that came out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import select
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.run import RESULTS, ROOT, commit, processor_name
+from benchmarks.workloads.libraries import NAMES
+from benchmarks.workloads.tasks import TASKS
+
+SLACK = 1.05  # of the tolerance that an independent recomputation may find: rules look at float32 sums
+START_SECONDS = 90.0  # for imports and generating the task
+JUDGE_SECONDS = 60.0  # for judging and for repeats
+OWN = "isotherm"
+
+
+def main() -> None:
+    """Run, write after every task, so that an interrupt loses one task at most."""
+    options = parse()
+    path = options.output or RESULTS / "workloads.json"
+    result = heading(options)
+    began = time.time()
+    for name in chosen(options):
+        for tolerance in TASKS[name][1]:
+            rows = compare(name, tolerance, options)
+            result["rows"] += rows
+            result["wall_s"] = time.time() - began
+            path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            print("; ".join(told(row) for row in rows), f"({name}, {tolerance:g})", file=sys.stderr)
+
+
+def chosen(options: argparse.Namespace) -> list[str]:
+    """Names of the tasks; the small ones only where they are asked for."""
+    if options.only:
+        return [name for name in TASKS if any(name.startswith(word) for word in options.only.split(","))]
+    return [name for name in TASKS if not name.startswith("smoke")]
+
+
+def compare(name: str, tolerance: float, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each library: its best setting."""
+    rows, patience = [], options.patience
+    for library in options.libraries.split(","):
+        row = best_setting(library, name, tolerance, patience, options)
+        rows.append({"task": name, "tolerance": tolerance, "library": library, **row})
+        if library == OWN and row["is_met"]:
+            patience = min(options.patience, max(options.least_patience, 100.0 * row["best_s"]))
+    return rows
+
+
+def best_setting(
+    library: str, name: str, tolerance: float, patience: float, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The quickest setting that meets the tolerance, else the least wrong, with all that was tried."""
+    tried, limit, count = list[dict[str, Any]](), patience, 1
+    while len(tried) < count:
+        process = start(library, name, tolerance, len(tried), options)
+        settings = read(process, START_SECONDS).get("settings", ["-"])
+        count = len(settings)
+        while len(tried) < count:
+            found: dict[str, Any] = read(process, limit + JUDGE_SECONDS)
+            if not found:
+                told = f"no answer within {limit:.0f} s" if process.poll() is None else f"exit status {process.poll()}"
+                found = {"failure": told}
+            elif found.get("best_s", 0.0) > limit:
+                found["failure"] = f"took {found['best_s']:.0f} s, more than {limit:.0f} s"
+            found |= {"setting": settings[len(tried)], "limit_s": limit}
+            found["is_met"] = "failure" not in found and found["error"] <= SLACK * tolerance
+            tried.append(found)
+            if found["is_met"]:
+                limit = min(limit, 1.2 * found["first_s"] + 1.0)  # what takes longer is not the best
+            if "no answer" in found.get("failure", "") or ("best_s" not in found and process.poll() is not None):
+                break
+        process.kill()
+        process.wait()
+    best = min(tried, key=lambda row: (not row["is_met"], row["best_s"] if row["is_met"] else row.get("error", 9e9)))
+    short = [{key: row.get(key) for key in ("setting", "best_s", "error", "failure")} for row in tried]
+    return {**best, "tried": short}
+
+
+def start(library: str, name: str, tolerance: float, skip: int, options: argparse.Namespace) -> subprocess.Popen[str]:
+    """A worker; peers run on their own Python."""
+    python = sys.executable if library in {OWN, "torch"} else options.peers_python
+    command = [python, "-m", "benchmarks.workloads.worker", library, name, str(tolerance), str(skip)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment(options)
+    )
+
+
+def read(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
+    """The worker's next line; empty where none comes in time."""
+    assert process.stdout, "this is our bug: opened without a pipe"
+    if not select.select([process.stdout], [], [], seconds)[0]:
+        return {}
+    line = process.stdout.readline()
+    return json.loads(line) if line else {}
+
+
+def environment(options: argparse.Namespace) -> dict[str, str]:
+    """The same threads for everybody."""
+    threads = str(options.threads)
+    return os.environ | {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": "passive",
+    }
+
+
+def told(row: dict[str, Any]) -> str:
+    """A row in a few words."""
+    if row["is_met"]:
+        return f"{row['library']} {row['best_s']:.3g} s"
+    return f"{row['library']} {row.get('failure') or format(row['error'], '.1e') + ' is its error'}"
+
+
+def heading(options: argparse.Namespace) -> dict[str, Any]:
+    """Machine, versions, date."""
+    versions = {"python": platform.python_version()}
+    for library in options.libraries.split(","):
+        code = (
+            "import json, sys; from importlib import import_module;"
+            "print(json.dumps(import_module('benchmarks.workloads.libraries.' + sys.argv[1]).versions()))"
+        )
+        python = sys.executable if library in {OWN, "torch"} else options.peers_python
+        command = [python, "-c", code, library]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        versions |= json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {library: "not installed"}
+    return {
+        "schema": 1,
+        "kind": "workloads",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
+        "versions": versions,
+        "settings": {"threads": options.threads, "patience_s": options.patience},
+        "rows": [],
+    }
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.workloads.run", description="Time whole solves.")
+    parser.add_argument("--only", default="", help="beginnings of task names, separated by commas")
+    parser.add_argument("--libraries", default=",".join(NAMES), help=f"some of {','.join(NAMES)}")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for everybody")
+    parser.add_argument("--patience", type=float, default=100.0, help="seconds that a run may take at most")
+    parser.add_argument("--least-patience", type=float, default=15.0, help="seconds that a run may take in any case")
+    parser.add_argument("--peers-python", default=sys.executable, help="Python that has benchmarks/peers.txt")
+    parser.add_argument("--output", type=Path, help="JSON file, by default benchmarks/results/workloads.json")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.libraries.split(",")) - set(NAMES):
+        parser.error(f"--libraries must be among {', '.join(NAMES)}: got {', '.join(sorted(unknown))}")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""One library on one task, in a process of its own; prints a line of JSON for each of its settings.
+
+    python -m benchmarks.workloads.worker isotherm "1 blobs 1k 5%" 1e-3
+
+A number behind it leaves out that many settings, for going on after one that had to be ended. The clock starts with points (or stored costs) and weights in memory and stops with potentials in memory. The first call
+is told apart: it may compile. The answer is judged outside the clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks.workloads.judge import Verdict, judge
+from benchmarks.workloads.tasks import TASKS, Tasks
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from benchmarks.workloads.libraries import Answer
+
+ENOUGH_SECONDS = 3.0
+MAX_REPEATS = 7
+
+
+def measure(library: ModuleType, tasks: Tasks, setting: str, tolerance: float) -> dict[str, Any]:
+    """Solve, repeat while it is quick, judge."""
+    threads = torch.get_num_threads()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    times, answers = [], []
+    while len(times) < 2 or (sum(times) < ENOUGH_SECONDS and len(times) < MAX_REPEATS):
+        if times and times[0] > 2.0 * ENOUGH_SECONDS:
+            break
+        started = time.perf_counter()
+        answers = [library.solve(task, setting, tolerance) for task in tasks]
+        times.append(time.perf_counter() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    torch.set_num_threads(os.cpu_count() or 1)
+    verdict = worst(tasks, answers)
+    torch.set_num_threads(threads)
+    claims = [answer.claims for answer in answers if answer.claims is not None]
+    return {
+        "first_s": times[0],
+        "best_s": min(times[1:] or times),
+        "repeats": len(times) - 1,
+        "iterations": None if answers[0].iterations is None else sum(answer.iterations or 0 for answer in answers),
+        "pairs": sum(task.pairs for task in tasks),
+        "peak_mb": (peak - before) * 1024 / 1e6,
+        "claims": all(claims) if claims else None,
+        "error": verdict.error,
+        "gap": verdict.gap,
+        "is_sampled": verdict.is_sampled,
+        "note": answers[0].note,
+    }
+
+
+def worst(tasks: Tasks, answers: list[Answer]) -> Verdict:
+    """The least right of the answers."""
+    verdicts = [judge(task, answer.f, answer.g) for task, answer in zip(tasks, answers, strict=True)]
+    return max(verdicts, key=lambda verdict: (verdict.error != verdict.error, verdict.error))
+
+
+def main() -> None:
+    """Measure every setting, print. What libraries print goes to the standard error."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    name, task_name, tolerance = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    tasks = TASKS[task_name][0]()
+    try:
+        library = import_module(f"benchmarks.workloads.libraries.{name}")
+        settings = library.settings(tasks[0], tolerance)
+    except ImportError as problem:
+        out.write(json.dumps({"setting": "-", "failure": f"not installed: {problem}"}) + "\n")
+        return
+    out.write(json.dumps({"settings": settings}) + "\n")
+    for setting in settings[int((sys.argv[4:] or ["0"])[0]) :]:
+        try:
+            reply = measure(library, tasks, setting, tolerance)
+        except Exception as problem:  # whatever a library raises is a result, shown in the table
+            reply = {"failure": f"{type(problem).__name__}: {problem}"[:200]}
+        out.write(json.dumps({"setting": setting} | reply) + "\n")
+
+
+if __name__ == "__main__":
+    main()
