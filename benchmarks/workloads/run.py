@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import select
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run import RESULTS, ROOT, commit, processor_name
+from benchmarks.run import RESULTS, ROOT, busy_seconds, commit, processor_name
 from benchmarks.workloads.libraries import NAMES
 from benchmarks.workloads.tasks import TASKS
 
@@ -37,14 +38,23 @@ def main() -> None:
     options = parse()
     path = options.output or RESULTS / "workloads.json"
     result = heading(options)
-    began = time.time()
+    began, busy, own = time.time(), busy_seconds(), children_seconds()
     for name in chosen(options):
         for tolerance in TASKS[name][1]:
             rows = compare(name, tolerance, options)
             result["rows"] += rows
             result["wall_s"] = time.time() - began
+            if busy is not None:
+                others = (busy_seconds() or busy) - busy - (children_seconds() - own)
+                result["foreign_load"] = max(0.0, others / (result["wall_s"] * (os.cpu_count() or 1)))
             path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             print("; ".join(told(row) for row in rows), f"({name}, {tolerance:g})", file=sys.stderr)
+
+
+def children_seconds() -> float:
+    """Processor time of all workers that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def chosen(options: argparse.Namespace) -> list[str]:
