@@ -80,8 +80,7 @@ def work(case: Case) -> Work:
     """Count the least work of a case for each pair.
 
     A base cost takes 2 D operations from differences and D from inner products; a score h - slope * base - shift takes
-    two more. A softmin without a guess also has to find the maximum. One pass is counted wherever one pass could do,
-    even for what isotherm does in two.
+    two more. A softmin without a guess also has to find the maximum. One pass is counted wherever one pass can do.
     """
     if case.d == STORED:
         base, size = 0, 4 if case.dtype == "float32" else 8

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isotherm import kernels
+from isotherm.geometry import PointCloud
 from isotherm.geometry.cost_matrix import stored_costs
 from isotherm.kernels import RowUpdate, compiled
 
@@ -149,6 +150,45 @@ def test_cpu_gradient_is_finite_at_coincident_points(cost: str, dimension: int, 
         by_x, by_y = kernels.plan_grad(case.costs, case.p, case.h, epsilon=case.epsilon)
     assert by_x.isfinite().all()
     assert by_y.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 70])
+def test_cpu_mean_where_every_block_brings_a_larger_exponent(count: int, dtype: torch.dtype) -> None:
+    """Targets from far to near: sums are scaled down again and again, by up to 2^-115 from one block to the next."""
+    x, y = torch.rand(11, 1, dtype=dtype), torch.linspace(30.0, 0.5, 2500, dtype=dtype)[:, None]
+    values = torch.cat([y, torch.cos(torch.arange(count - 1, dtype=dtype) + y)], dim=1)
+    costs, h = PointCloud(x, y), torch.zeros(2500, dtype=dtype)
+    with kernels.use("cpu"):
+        fused = kernels.conditional_mean(costs, h, values, epsilon=1.0)
+    with kernels.use("reference"):
+        plain = kernels.conditional_mean(costs, h, values, epsilon=1.0).double()
+        exact = kernels.conditional_mean(costs.double(), h.double(), values.double(), epsilon=1.0)
+    floor = 16 * torch.finfo(dtype).eps
+    assert float((fused.double() - exact).abs().max()) <= 2 * float((plain - exact).abs().max()) + floor
+
+
+def test_cpu_mean_has_no_value_without_mass() -> None:
+    costs = stored_costs(torch.tensor([[0.0, 1.0], [torch.inf, torch.inf]]), make_case("stored").costs.namespace)
+    values = torch.tensor([[1.0], [torch.inf]])
+    with kernels.use("cpu"):
+        out = kernels.conditional_mean(costs, torch.tensor([0.0, -torch.inf]), values, epsilon=1.0)
+    assert out[0].tolist() == [1.0]
+    assert out[1].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cost", ["sqeuclidean", "euclidean", "negative_dot"])
+@pytest.mark.parametrize("dimension", [3, 64])
+def test_cpu_gradient_of_both_clouds_agrees_with_one_at_a_time(cost: str, dimension: int, dtype: torch.dtype) -> None:
+    """In one pass over more columns than fit one panel, and by the differentiable operator in two."""
+    case = make_case(cost, sizes=(700, 4500), dimension=dimension, dtype=dtype)
+    with kernels.use("cpu"):
+        both = kernels.plan_grad(case.costs, case.p, case.h, epsilon=case.epsilon)
+        one = kernels.plan_grad(case.costs, case.p.clone().requires_grad_(), case.h, epsilon=case.epsilon)
+    for found, operator in zip(both, one, strict=True):
+        scale = float(operator.detach().abs().max())
+        assert float((found - operator.detach()).abs().max()) <= 64 * torch.finfo(dtype).eps * scale
 
 
 def test_cpu_forbidden_pairs_and_sides_without_mass() -> None:

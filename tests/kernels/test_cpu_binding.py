@@ -51,7 +51,9 @@ def test_binding_names_wrong_settings() -> None:
     with pytest.raises(ValueError, match="`y` is missing"):
         EXTENSION.Costs("dot", torch.zeros(2, 2), None, 1.0, 0.0)
     with pytest.raises(ValueError, match="no points"):
-        EXTENSION.plan_grad(costs(kind="stored"), torch.zeros(4), torch.zeros(5), None, None, 1.0, torch.empty(4, 3), 1)
+        EXTENSION.plan_grad(
+            costs(kind="stored"), torch.zeros(4), torch.zeros(5), None, None, 1.0, torch.empty(4, 3), None, 1
+        )
     with pytest.raises(ValueError, match="at least one coordinate"):
         EXTENSION.Costs("dot", torch.zeros(2, 0), torch.zeros(2, 0), 1.0, 0.0)
     with pytest.raises(ValueError, match="instruction set"):
@@ -108,7 +110,7 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
             kind = rng.choice(["sqeuclidean", "euclidean", "dot", "stored", "l1"])
             x, y = strange_array(rng, (n, d)), None if kind == "stored" else strange_array(rng, (m, d))
             bound = costs(n, m, d, kind=kind) if rng.random() < 0.7 else EXTENSION.Costs(kind, x, y, 1.0, 0.0)
-            match rng.randrange(7):
+            match rng.randrange(8):
                 case 0:
                     EXTENSION.softmin(bound, q, rng.choice([None, p]), number, row, threads)
                 case 1:
@@ -119,12 +121,15 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
                     EXTENSION.plan_cost(bound, p, q, number, row, threads)
                 case 4:
                     left, right = (rng.choice([None, strange_array(rng, (rows, 2))]) for rows in (n, m))
-                    EXTENSION.plan_grad(bound, p, q, left, right, number, strange_array(rng, (n, d)), threads)
+                    by_x, by_y = strange_array(rng, (n, d)), rng.choice([None, strange_array(rng, (m, d))])
+                    EXTENSION.plan_grad(bound, p, q, left, right, number, by_x, by_y, threads)
                 case 5:
                     EXTENSION.product_sum(bound, p, q, None, threads)
                 case 6:
                     out = [torch.empty(n), torch.empty(n), torch.empty(m)]
                     EXTENSION.sinkhorn_step(bound, q, p, p, p, number, 1.0, 0.0, number, *out, threads)
+                case 7:
+                    EXTENSION.conditional_mean(bound, q, values, number, wide, threads)
             accepted += 1
         except (TypeError, ValueError, BufferError, RuntimeError):
             continue

@@ -124,6 +124,7 @@ for cost, dimension in (("sqeuclidean", 3), ("sqeuclidean", 17), ("stored", 3)):
         yield kernels.hard_min(c.costs, c.h)
         yield kernels.plan_apply(c.costs, c.p, c.h, c.values, epsilon=c.epsilon)
         yield kernels.plan_cost(c.costs, c.p, c.h, epsilon=c.epsilon)
+        yield kernels.conditional_mean(c.costs, c.h, c.values, epsilon=c.epsilon)
         yield kernels.product_sum(c.costs, c.a, c.b)
         yield from kernels.sinkhorn_step(c.costs, f, c.h, c.log_a, RowUpdate(), epsilon=c.epsilon)
         if cost != "stored":

@@ -1,4 +1,4 @@
-"""Means under the rows of the plan in the compiled extension: a softmin, then a product with the plan it normalises."""
+"""Means under the rows of the plan in the compiled extension, in one pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isotherm.kernels import ops
-from isotherm.kernels.compiled import known_formula
+from isotherm.kernels.compiled import bind_formula, extension, is_eager, known_formula, plain
 from isotherm.kernels.compiled import why_no_operator as why_not
 
 if TYPE_CHECKING:
@@ -21,9 +21,16 @@ __all__ = ["conditional_mean", "why_not"]
 def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
     """See `isotherm.kernels.conditional_mean`.
 
-    The rows' own sums are the last column of the product, so the rounding of the softmin cancels.
+    Where a derivative or a trace is asked for, a softmin and a product with the plan it normalises. The rows' own sums
+    are the last column of that product, so the rounding of the softmin cancels.
     """
     formula = known_formula(costs)
+    if is_eager(*formula.tensors, h, values):
+        out = torch.empty(formula.shape[0], values.shape[1], dtype=values.dtype)
+        extension.conditional_mean(
+            bind_formula(formula), plain(h), plain(values), epsilon, out, torch.get_num_threads()
+        )
+        return out
     f = ops.softmin(formula, h, None, epsilon=epsilon)
     columns = torch.cat([values, torch.ones_like(h)[:, None]], dim=1)  # (M, K + 1)
     out = ops.plan_apply(formula, f, h, columns, epsilon=epsilon)

@@ -251,8 +251,19 @@ void plan_cost(const BoundCosts& c, Input p, Input q, double epsilon, Output out
   with_kernels(c, [&](const auto& k, auto t) { k.plan_cost(c.costs, plan, data<decltype(t)>(out), threads); });
 }
 
+void conditional_mean(const BoundCosts& c, Input h, Input values, double epsilon, Output out, int threads) {
+  c.expect(h, "h", {c.m()});
+  c.expect(values, "values", {c.m(), -1});
+  c.expect(out, "out", {c.n(), int64_t(values.shape(1))});
+  check_temperature(epsilon);
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    k.conditional_mean(c.costs, data<T>(h), data<T>(values), int64_t(values.shape(1)), epsilon, data<T>(out), threads);
+  });
+}
+
 void plan_grad(const BoundCosts& c, Input p, Input q, std::optional<Input> left, std::optional<Input> right,
-               double epsilon, Output out, int threads) {
+               double epsilon, Output by_x, std::optional<Output> by_y, int threads) {
   if (c.costs.kind == Kind::Stored) reject_value("A stored matrix has no points to differentiate by.");
   if (left.has_value() != right.has_value()) reject_value("`left` and `right` must be given together: got one of them.");
   const Plan plan = plan_of(c, p, q, epsilon);
@@ -263,8 +274,12 @@ void plan_grad(const BoundCosts& c, Input p, Input q, std::optional<Input> left,
     c.expect(*right, "right", {c.m(), weights.count});
     if (weights.count < 1) reject_value("`left` and `right` must have a column at least: got none.");
   }
-  c.expect(out, "out", {c.n(), c.costs.d});
-  with_kernels(c, [&](const auto& k, auto t) { k.plan_grad(c.costs, plan, weights, data<decltype(t)>(out), threads); });
+  c.expect(by_x, "by_x", {c.n(), c.costs.d});
+  if (by_y) c.expect(*by_y, "by_y", {c.m(), c.costs.d});
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    k.plan_grad(c.costs, plan, weights, data<T>(by_x), by_y ? data<T>(*by_y) : nullptr, threads);
+  });
 }
 
 double product_sum(const BoundCosts& c, Input a, Input b, std::optional<double> centre, int threads) {
@@ -324,8 +339,10 @@ NB_MODULE(_cpu, m) {
         nb::arg("out"), nb::arg("threads"));
   m.def("plan_cost", &plan_cost, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("epsilon"), nb::arg("out"),
         nb::arg("threads"));
+  m.def("conditional_mean", &conditional_mean, nb::arg("costs"), nb::arg("h"), nb::arg("values"), nb::arg("epsilon"),
+        nb::arg("out"), nb::arg("threads"));
   m.def("plan_grad", &plan_grad, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("left").none(),
-        nb::arg("right").none(), nb::arg("epsilon"), nb::arg("out"), nb::arg("threads"));
+        nb::arg("right").none(), nb::arg("epsilon"), nb::arg("by_x"), nb::arg("by_y").none(), nb::arg("threads"));
   m.def("product_sum", &product_sum, nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("centre").none(),
         nb::arg("threads"));
   m.def("sinkhorn_step", &sinkhorn_step, nb::arg("costs"), nb::arg("q"), nb::arg("f"), nb::arg("guess"),

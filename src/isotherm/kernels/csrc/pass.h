@@ -15,10 +15,15 @@ namespace {
 
 template <class T>
 constexpr int64_t BLOCK = 2048 / int64_t(sizeof(T));  // columns of a block: 16 KB for a tile of 8 rows
-constexpr int64_t SUPER = 8;            // blocks whose packed points are used by all tiles of a chunk in turn
+constexpr int64_t SUPER = 8;            // blocks whose packed points are used by all tiles of a chunk in turn, at most
+constexpr int64_t SUPER_BYTES = 1 << 19;  // and their points' bytes: they stay in second-level cache
 constexpr int64_t MAX_CHUNK = 256;      // rows that a thread takes at a time, at most
 constexpr int MAX_DIFFERENCES = 8;      // dimensions up to which squared distances come from differences
 constexpr double LOG2E = 1.4426950408889634074;
+
+// What columns carry is packed [vector][stride][WIDTH]. The stride is odd where it is long: at a power of two the same
+// coordinate of all columns would share a few lines of the first-level cache.
+inline int64_t stride_of(int64_t terms) { return terms > MAX_DIFFERENCES ? terms | 1 : terms; }
 
 struct Scratch {
   void* memory;
@@ -30,10 +35,18 @@ struct Scratch {
   T* as() const { return static_cast<T*>(memory); }
 };
 
+// A vector of base costs. Stored costs come from memory, so the same row's next block is asked for meanwhile: hardware
+// stops looking ahead where a block ends.
+template <class T>
+INLINE typename Simd<T>::V fetch(const T* base) {
+  __builtin_prefetch(base + BLOCK<T>);
+  return load(base);
+}
+
 template <class T>
 using Form = void (*)(const T* x, const T* y, int64_t d, int64_t vectors, T* out);
 
-// Tile of rows x, packed [d][ROWS], against packed columns y [vector][d][WIDTH]; writes out[row][BLOCK].
+// Tile of rows x, packed [d][ROWS], against packed columns y; writes out[row][BLOCK].
 template <class T, int D, bool IsRoot>
 void difference_block(const T* x, const T* y, int64_t, int64_t vectors, T* out) {
   typedef typename Simd<T>::V V;
@@ -66,10 +79,11 @@ template <class T, bool IsDot>
 void long_block(const T* x, const T* y, int64_t d, int64_t vectors, T* out) {
   typedef typename Simd<T>::V V;
   constexpr int W = WIDTH<T>;
-  for (int64_t v = 0; v < vectors; v += 2, y += 2 * d * W, out += 2 * W) {
+  const int64_t stride = stride_of(d) * W;
+  for (int64_t v = 0; v < vectors; v += 2, y += 2 * stride, out += 2 * W) {
     V sum[ROWS][2] = {};
     const T* left = y;
-    const T* right = y + d * W;
+    const T* right = y + stride;
     for (int64_t k = 0; k < d; ++k, left += W, right += W) {
       const V l = load(left), r2 = load(right);
 #pragma GCC unroll 8
@@ -115,6 +129,7 @@ struct Pass {
   const double per_cost;  // exponent per unit of cost, log2(e) / epsilon
   const bool has_norms;
   const int64_t columns;  // m, rounded up to whole pairs of vectors
+  const int64_t super;    // columns whose packed points are used by all tiles of a chunk in turn
   const double gamma;
   T slope;
   Form<T> form = nullptr;
@@ -126,8 +141,9 @@ struct Pass {
         per_cost(per_cost_),
         has_norms(given.kind == Kind::SquaredEuclidean && given.d > MAX_DIFFERENCES),
         columns((given.m + 2 * WIDTH<T> - 1) / (2 * WIDTH<T>) * 2 * WIDTH<T>),
+        super(super_columns(given.d)),
         gamma(has_norms ? -2.0 * given.scale : given.scale),
-        y(given.kind == Kind::Stored ? 0 : columns * given.d * int64_t(sizeof(T))),
+        y(given.kind == Kind::Stored ? 0 : columns * stride_of(given.d) * int64_t(sizeof(T))),
         h(columns * int64_t(sizeof(T))),
         beta(has_norms ? columns * int64_t(sizeof(T)) : 0),
         row_norms(has_norms ? given.n * int64_t(sizeof(double)) : 0),
@@ -168,7 +184,7 @@ struct Pass {
     const T* source = static_cast<const T*>(costs.y);
     T* packed = y.template as<T>();
     for (int64_t j = 0; j < costs.m; ++j)
-      for (int64_t d = 0; d < costs.d; ++d) packed[(j / W * costs.d + d) * W + j % W] = source[j * costs.d + d];
+      for (int64_t d = 0; d < costs.d; ++d) packed[(j / W * stride_of(costs.d) + d) * W + j % W] = source[j * costs.d + d];
     if (has_norms)
       for (int64_t j = 0; j < costs.m; ++j) beta.template as<T>()[j] = T(beta_of(j));
     if (costs.kind == Kind::Dot || has_norms)
@@ -179,7 +195,10 @@ struct Pass {
       form = costs.d <= MAX_DIFFERENCES ? difference_form<T, true>(costs.d) : long_block<T, false>;
   }
 
-  int64_t supers() const { return (columns + SUPER * BLOCK<T> - 1) / (SUPER * BLOCK<T>); }
+  static int64_t super_columns(int64_t d) {
+    const int64_t blocks = SUPER_BYTES / (BLOCK<T> * int64_t(sizeof(T)) * (d ? d : 1));
+    return BLOCK<T> * (blocks > SUPER ? SUPER : blocks ? blocks : 1);
+  }
 };
 
 // The rows of one tile, and base costs of a block of columns for each of them.
@@ -210,7 +229,7 @@ struct Tile {
   void block(int64_t j, int64_t vectors) {
     T* out = buffer.template as<T>();
     if (pass.costs.kind != Kind::Stored) {
-      pass.form(x.template as<T>(), pass.y.template as<T>() + j * pass.costs.d, pass.costs.d, vectors, out);
+      pass.form(x.template as<T>(), pass.y.template as<T>() + j * stride_of(pass.costs.d), pass.costs.d, vectors, out);
       for (int r = 0; r < ROWS; ++r) base[r] = out + r * BLOCK<T>;
       return;
     }
@@ -232,13 +251,12 @@ struct Tile {
 };
 
 // Rows begin .. end against all columns: calls visit(tile, j, vectors) for each block and done(tile) once the tile has
-// seen SUPER blocks, so that sums can be carried from vectors to double.
+// seen `super` columns, so that sums can be carried from vectors to double.
 template <class T, class Visit, class Done>
 INLINE void sweep(Tile<T>& tile, int64_t begin, int64_t end, Visit visit, Done done) {
   const Pass<T>& pass = tile.pass;
-  for (int64_t super = 0; super < pass.supers(); ++super) {
-    const int64_t from = super * SUPER * BLOCK<T>;
-    const int64_t stop = from + SUPER * BLOCK<T> < pass.columns ? from + SUPER * BLOCK<T> : pass.columns;
+  for (int64_t from = 0; from < pass.columns; from += pass.super) {
+    const int64_t stop = from + pass.super < pass.columns ? from + pass.super : pass.columns;
     for (int64_t i = begin; i < end; i += ROWS) {
       tile.begin(i, end);
       for (int64_t j = from; j < stop; j += BLOCK<T>) {
@@ -251,11 +269,15 @@ INLINE void sweep(Tile<T>& tile, int64_t begin, int64_t end, Visit visit, Done d
   }
 }
 
-// Rows are cut the same way whatever the number of threads, and each is reduced by one of them.
+// Rows that a thread takes at a time. Those of a stored matrix are read from end to end; points are used again.
+inline int64_t chunk_rows(const Costs& costs) {
+  const int64_t chunk = costs.kind == Kind::Stored ? ROWS : (costs.n / 64 + ROWS) / ROWS * ROWS;
+  return chunk < MAX_CHUNK ? chunk : MAX_CHUNK;
+}
+
+// Calls f(begin, end) for all ranges of `chunk` of the numbers up to n, each on one thread.
 template <class F>
-void for_chunks(int64_t n, int threads, F f) {
-  int64_t chunk = (n / 64 + ROWS) / ROWS * ROWS;
-  if (chunk > MAX_CHUNK) chunk = MAX_CHUNK;
+void for_ranges(int64_t n, int64_t chunk, int threads, F f) {
   struct Context {
     F* f;
     int64_t n, chunk;
@@ -266,6 +288,12 @@ void for_chunks(int64_t n, int threads, F f) {
     const int64_t begin = k * c.chunk;
     (*c.f)(begin, begin + c.chunk < c.n ? begin + c.chunk : c.n);
   }, &context);
+}
+
+// Rows are cut the same way whatever the number of threads, and each is reduced by one of them.
+template <class F>
+void for_chunks(const Costs& costs, int threads, F f) {
+  for_ranges(costs.n, chunk_rows(costs), threads, f);
 }
 
 }  // namespace

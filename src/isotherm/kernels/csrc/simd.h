@@ -56,6 +56,15 @@ INLINE void store(double* p, VD v) { memcpy(p, &v, BYTES); }
 INLINE VF splat(float a) { return a - VF{}; }
 INLINE VD splat(double a) { return a - VD{}; }
 
+// Keeps a vector in a register: GCC would load it anew for each of its uses, and loads become the limit.
+template <class V>
+INLINE V in_register(V v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
+
 #if defined(__AVX512F__)
 INLINE VF larger(VF a, VF b) { return _mm512_max_ps(a, b); }
 INLINE VD larger(VD a, VD b) { return _mm512_max_pd(a, b); }
@@ -140,11 +149,30 @@ INLINE VD exp2_of(VD t) {
 }
 #endif
 
-template <class V>
-INLINE double total(V v) {
-  double sum = 0.0;
-  for (int k = 0; k < int(sizeof(v) / sizeof(v[0])); ++k) sum += double(v[k]);
-  return sum;
+template <int Bytes>
+struct Doubles {
+  typedef double V __attribute__((vector_size(Bytes)));
+};
+
+// Sum of a vector's numbers, in double: half is added to half until two are left.
+template <int Bytes>
+INLINE double total_of(typename Doubles<Bytes>::V v) {
+  if constexpr (Bytes > 16) {
+    typename Doubles<Bytes / 2>::V low, high;
+    memcpy(&low, &v, Bytes / 2);
+    memcpy(&high, reinterpret_cast<const char*>(&v) + Bytes / 2, Bytes / 2);
+    return total_of<Bytes / 2>(low + high);
+  } else {
+    return v[0] + v[1];
+  }
+}
+INLINE double total(VD v) { return total_of<BYTES>(v); }
+INLINE double total(VF v) {
+  typedef float Half __attribute__((vector_size(BYTES / 2)));
+  Half low, high;
+  memcpy(&low, &v, sizeof(Half));
+  memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof(Half), sizeof(Half));
+  return total_of<BYTES>(__builtin_convertvector(low, VD) + __builtin_convertvector(high, VD));
 }
 
 template <class V>

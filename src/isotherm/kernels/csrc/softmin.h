@@ -7,58 +7,83 @@ namespace isotherm {
 namespace ISA {
 namespace {
 
+// Exponents t_ij of one row against a block of columns; returns the largest of each lane.
+template <class T>
+INLINE typename Simd<T>::V score_block(const Pass<T>& pass, const T* base, int64_t j, int64_t vectors, T* scores) {
+  constexpr int W = WIDTH<T>;
+  const T* h = pass.h.template as<T>() + j;
+  const T slope = pass.slope;
+  auto top = splat(-T(INFINITY)), top2 = top;
+  for (int64_t v = 0; v < vectors; v += 2) {
+    const auto t = load(h + v * W) - slope * fetch(base + v * W);
+    const auto u = load(h + v * W + W) - slope * fetch(base + v * W + W);
+    store(scores + v * W, t);
+    store(scores + v * W + W, u);
+    top = larger(t, top);
+    top2 = larger(u, top2);
+  }
+  return larger(top, top2);
+}
+
+// Raises the shift to the largest exponent; returns what sums made with the old one are to be multiplied by.
+template <class T, class V>
+INLINE T raise(T& shift, V top) {
+  const T before = shift;
+  shift = greatest(top);
+  return T(exp2(double(before) - double(shift)));
+}
+
+// Turns exponents into 2^(t_ij - shift); returns their sums.
+template <class T>
+INLINE typename Simd<T>::V exponentiate(T* scores, int64_t vectors, T shift) {
+  constexpr int W = WIDTH<T>;
+  auto a = splat(T(0)), b = a;
+  for (int64_t v = 0; v < vectors; v += 2) {
+    const auto left = exp2_of(load(scores + v * W) - shift), right = exp2_of(load(scores + v * W + W) - shift);
+    store(scores + v * W, left);
+    store(scores + v * W + W, right);
+    a += left;
+    b += right;
+  }
+  return a + b;
+}
+
 // Sums of 2^(t_ij - m_i) over the columns. Online, m is raised to each block's maximum; otherwise it is given.
 template <bool IsOnline, class T>
 void exp_sums(Tile<T>& tile, int64_t begin, int64_t end, T* m, double* sums) {
   typedef typename Simd<T>::V V;
   constexpr int W = WIDTH<T>;
   const Pass<T>& pass = tile.pass;
-  const T* h = pass.h.template as<T>();
   const T slope = pass.slope;
   alignas(BYTES) T scores[BLOCK<T>];
-  V sum[ROWS][2] = {};
+  V sum[ROWS] = {};
   sweep(tile, begin, end, [&](int64_t j, int64_t vectors) __attribute__((always_inline)) {
+    const T* h = pass.h.template as<T>() + j;
     for (int r = 0; r < tile.count; ++r) {
-      const T* base = tile.base[r];
       T& shift = m[tile.first - begin + r];
       if (IsOnline) {
-        V top = splat(-T(INFINITY)), top2 = top;
-        for (int64_t v = 0; v < vectors; v += 2) {
-          const V t = load(h + j + v * W) - slope * load(base + v * W);
-          const V u = load(h + j + v * W + W) - slope * load(base + v * W + W);
-          store(scores + v * W, t);
-          store(scores + v * W + W, u);
-          top = larger(t, top);
-          top2 = larger(u, top2);
-        }
-        top = larger(top, top2);
+        const V top = score_block(pass, tile.base[r], j, vectors, scores);
         if (any_above(top, shift)) {
-          const T best = greatest(top);
-          const T shrink = T(exp2(double(shift) - double(best)));
-          sum[r][0] *= shrink;
-          sum[r][1] *= shrink;
+          const T shrink = raise(shift, top);
+          sum[r] *= shrink;
           sums[tile.first - begin + r] *= shrink;
-          shift = best;
         }
+        sum[r] += exponentiate(scores, vectors, shift);
+        continue;
       }
-      V a = sum[r][0], b = sum[r][1];
+      V a = sum[r], b = {};
+      const T* base = tile.base[r];
       const T fixed = shift;
       for (int64_t v = 0; v < vectors; v += 2) {
-        if (IsOnline) {
-          a += exp2_of(load(scores + v * W) - fixed);
-          b += exp2_of(load(scores + v * W + W) - fixed);
-        } else {
-          a += exp2_of(load(h + j + v * W) - slope * load(base + v * W) - fixed);
-          b += exp2_of(load(h + j + v * W + W) - slope * load(base + v * W + W) - fixed);
-        }
+        a += exp2_of(load(h + v * W) - slope * fetch(base + v * W) - fixed);
+        b += exp2_of(load(h + v * W + W) - slope * fetch(base + v * W + W) - fixed);
       }
-      sum[r][0] = a;
-      sum[r][1] = b;
+      sum[r] = a + b;
     }
   }, [&]() __attribute__((always_inline)) {
     for (int r = 0; r < tile.count; ++r) {
-      sums[tile.first - begin + r] += total(sum[r][0] + sum[r][1]);
-      sum[r][0] = sum[r][1] = V{};
+      sums[tile.first - begin + r] += total(sum[r]);
+      sum[r] = V{};
     }
   });
 }
@@ -69,7 +94,7 @@ inline bool is_safe(double sum) { return sum > 0x1p-40 && sum < 0x1p40; }
 template <class T>
 void softmin(const Costs& costs, const T* potential, const T* guess, double epsilon, T* out, int threads) {
   const Pass<T> pass(costs, potential, LOG2E / epsilon);
-  for_chunks(costs.n, threads, [&](int64_t begin, int64_t end) {
+  for_chunks(costs, threads, [&](int64_t begin, int64_t end) {
     Tile<T> tile(pass);
     T m[MAX_CHUNK];
     double sums[MAX_CHUNK] = {};
@@ -107,7 +132,7 @@ void hard_min(const Costs& costs, const T* potential, T* out, int threads) {
   typedef typename Simd<T>::V V;
   constexpr int W = WIDTH<T>;
   const Pass<T> pass(costs, potential, 1.0);
-  for_chunks(costs.n, threads, [&](int64_t begin, int64_t end) {
+  for_chunks(costs, threads, [&](int64_t begin, int64_t end) {
     Tile<T> tile(pass);
     T best[MAX_CHUNK];
     for (int64_t k = 0; k < end - begin; ++k) best[k] = -T(INFINITY);
@@ -118,8 +143,8 @@ void hard_min(const Costs& costs, const T* potential, T* out, int threads) {
         V a = top[r], b = top[r];
         const T* h = pass.h.template as<T>() + j;
         for (int64_t v = 0; v < vectors; v += 2) {
-          a = larger(load(h + v * W) - pass.slope * load(tile.base[r] + v * W), a);
-          b = larger(load(h + v * W + W) - pass.slope * load(tile.base[r] + v * W + W), b);
+          a = larger(load(h + v * W) - pass.slope * fetch(tile.base[r] + v * W), a);
+          b = larger(load(h + v * W + W) - pass.slope * fetch(tile.base[r] + v * W + W), b);
         }
         top[r] = larger(a, b);
       }

@@ -49,7 +49,9 @@ def _compute(
     if left is not None and left.shape[1] == 0:
         return out.zero_()
     weights = (None if t is None else plain(t) for t in (left, right))
-    extension.plan_grad(bind_formula(formula), plain(p), plain(q), *weights, epsilon, out, torch.get_num_threads())
+    extension.plan_grad(
+        bind_formula(formula), plain(p), plain(q), *weights, epsilon, out, None, torch.get_num_threads()
+    )
     return out
 
 
