@@ -1,7 +1,7 @@
 // A whole Gauss-Seidel iteration with one exponential per pair.
 //
-// The exponentials of a tile of rows are kept (ROWS x M of them, in second-level cache) until the rows' sums are
-// known; then the same numbers, times the new row factors, are added to the columns' sums.
+// The exponentials of some tiles of rows are kept (ROWS x M of them each, in second-level cache) until the rows' sums
+// are known; then the same numbers, times the new row factors, are added to the columns' sums.
 #pragma once
 
 #include "softmin.h"
@@ -12,7 +12,18 @@ namespace {
 
 constexpr int64_t STRANDS = 32;       // parts of the rows, each with its own column sums, added in a fixed order
 constexpr int64_t CARRY_ROWS = 256;   // rows whose column sums are added in T before they are carried to double
+constexpr int64_t MAX_KEPT = 32;      // rows whose exponentials are kept at once, at most
+constexpr int64_t KEPT_BYTES = 3 << 18;  // and about how many bytes of them
 constexpr double MAX_FACTOR = 0x1p40;
+
+// Rows whose exponentials are kept at once: one tile where all points stay in cache anyway, else as many as fit, since
+// the points come from further away and serve all of them.
+template <class T>
+int64_t kept_rows(const Pass<T>& pass) {
+  if (pass.columns <= pass.super || pass.costs.kind == Kind::Stored) return ROWS;
+  const int64_t tiles = KEPT_BYTES / (pass.columns * int64_t(sizeof(T)) * ROWS);
+  return tiles < 1 ? ROWS : tiles * ROWS < MAX_KEPT ? tiles * ROWS : MAX_KEPT;
+}
 
 // entries[row][columns] = 2^(t_ij - m_i) and their sums.
 template <class T>
@@ -24,11 +35,13 @@ void keep_exponentials(Tile<T>& tile, int64_t begin, int64_t end, const T* m, T*
   sweep(tile, begin, end, [&](int64_t j, int64_t vectors) __attribute__((always_inline)) {
     const T* h = pass.h.template as<T>() + j;
     for (int r = 0; r < tile.count; ++r) {
-      T* row = entries + r * pass.columns + j;
+      const int64_t k = tile.first - begin + r;
+      T* row = entries + k * pass.columns + j;
+      const T shift = m[k];
       V a = sum[r][0], b = sum[r][1];
       for (int64_t v = 0; v < vectors; v += 2) {
-        const V left = exp2_of(load(h + v * W) - pass.slope * load(tile.base[r] + v * W) - m[r]);
-        const V right = exp2_of(load(h + v * W + W) - pass.slope * load(tile.base[r] + v * W + W) - m[r]);
+        const V left = exp2_of(load(h + v * W) - pass.slope * fetch(tile.base[r] + v * W) - shift);
+        const V right = exp2_of(load(h + v * W + W) - pass.slope * fetch(tile.base[r] + v * W + W) - shift);
         store(row + v * W, left);
         store(row + v * W + W, right);
         a += left;
@@ -39,7 +52,7 @@ void keep_exponentials(Tile<T>& tile, int64_t begin, int64_t end, const T* m, T*
     }
   }, [&]() __attribute__((always_inline)) {
     for (int r = 0; r < tile.count; ++r) {
-      sums[r] += total(sum[r][0] + sum[r][1]);
+      sums[tile.first - begin + r] += total(sum[r][0] + sum[r][1]);
       sum[r][0] = sum[r][1] = V{};
     }
   });
@@ -47,7 +60,7 @@ void keep_exponentials(Tile<T>& tile, int64_t begin, int64_t end, const T* m, T*
 
 // columns_j += sum_r factor_r entries[row][j].
 template <class T>
-void add_to_columns(const T* entries, int64_t columns, const T* factor, T* sums) {
+void add_rows(const T* entries, int64_t columns, const T* factor, T* sums) {
   constexpr int W = WIDTH<T>;
   for (int64_t j = 0; j < columns; j += W) {
     auto a = load(sums + j), b = a - a;
@@ -69,7 +82,7 @@ struct Strand {
 
 // Rows begin .. end of the iteration.
 template <class T>
-void strand_rows(const Pass<T>& pass, const Step& step, int64_t begin, int64_t end, T* entries, T* carry, Strand<T>& out) {
+void strand_rows(const Pass<T>& pass, const Step& step, int64_t begin, int64_t end, T* entries, T* carry_sums, Strand<T>& out) {
   const T* f = static_cast<const T*>(step.f);
   const T* guess = static_cast<const T*>(step.guess);
   const T* log_a = static_cast<const T*>(step.log_a);
@@ -77,15 +90,16 @@ void strand_rows(const Pass<T>& pass, const Step& step, int64_t begin, int64_t e
   int64_t carried = 0;
   const auto flush = [&] {
     for (int64_t j = 0; j < pass.columns; ++j) {
-      out.columns[j] += double(carry[j]);
-      carry[j] = T(0);
+      out.columns[j] += double(carry_sums[j]);
+      carry_sums[j] = T(0);
     }
     carried = 0;
   };
-  for (int64_t i = begin; i < end; i += ROWS) {
-    const int count = int(end - i < ROWS ? end - i : ROWS);
-    T m[ROWS] = {}, factor[ROWS] = {};
-    double sums[ROWS] = {};
+  const int64_t kept = kept_rows(pass);
+  for (int64_t i = begin; i < end; i += kept) {
+    const int count = int(end - i < kept ? end - i : kept);
+    T m[MAX_KEPT] = {}, factor[MAX_KEPT] = {};
+    double sums[MAX_KEPT] = {};
     for (int r = 0; r < count; ++r) {
       const double shift = (pass.alpha(i + r) - double(guess[i + r])) * pass.per_cost;
       m[r] = __builtin_isfinite(shift) ? pass.clamp(shift) : T(0);
@@ -118,8 +132,8 @@ void strand_rows(const Pass<T>& pass, const Step& step, int64_t begin, int64_t e
       out.factors += w;
       factor[r] = w < MAX_FACTOR ? T(w) : T(0);
     }
-    add_to_columns(entries, pass.columns, factor, carry);
-    carried += ROWS;
+    for (int r = 0; r < count; r += ROWS) add_rows(entries + r * pass.columns, pass.columns, factor + r, carry_sums);
+    carried += kept;
     if (carried >= CARRY_ROWS) flush();
   }
   flush();
@@ -163,11 +177,12 @@ void sinkhorn_step(const Costs& costs, const Step& step, int threads) {
   parallel(strands, threads, [](void* pointer, int64_t k) {
     Context& c = *static_cast<Context*>(pointer);
     const FlushToZero guard;
-    const Scratch local((ROWS + 1) * c.pass.columns * int64_t(sizeof(T)));
+    const int64_t kept = kept_rows(c.pass);
+    const Scratch local((kept + 1) * c.pass.columns * int64_t(sizeof(T)));
     const int64_t begin = k * c.per_strand, n = c.pass.costs.n;
     c.states[k] = {c.columns + k * c.pass.columns, 0.0, false};
     strand_rows(c.pass, c.step, begin, begin + c.per_strand < n ? begin + c.per_strand : n, local.as<T>(),
-                local.as<T>() + ROWS * c.pass.columns, c.states[k]);
+                local.as<T>() + kept * c.pass.columns, c.states[k]);
   }, &context);
 
   double factors = 0.0;
