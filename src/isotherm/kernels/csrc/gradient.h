@@ -26,6 +26,7 @@ struct Terms {
         factor(costs.kind == Kind::Dot ? costs.scale : costs.kind == Kind::Euclidean ? -costs.scale : -2.0 * costs.scale) {}
 
   int64_t count() const { return d + has_masses; }
+  int64_t packed(int64_t columns) const { return columns * (stride_of(d) + has_masses); }  // numbers, summed by column
 
   // From the sums of one point, which lie `stride` apart; the last is the mass.
   template <class T>
@@ -76,6 +77,7 @@ void gradient_sums(const Pass<T>& pass, const Plan& plan, const Weights& weights
   alignas(BYTES) T entries[ROWS * BLOCK<T>];
   const Scratch lanes(ROWS * terms.count() * BYTES), found(MAX_CHUNK * terms.count() * int64_t(sizeof(double)));
   V* sums = lanes.as<V>();
+  if (by_column) memset(by_column, 0, size_t(terms.packed(pass.columns)) * sizeof(T));
   sweep(tile, begin, end, [&](int64_t j, int64_t vectors) __attribute__((always_inline)) {
     plan_block(tile, minus_p + (tile.first - begin), j, vectors, entries);
     if (weights.count) weigh(tile, weights, right + j * stride_of(weights.count), vectors, entries);
@@ -83,12 +85,13 @@ void gradient_sums(const Pass<T>& pass, const Plan& plan, const Weights& weights
     const T *x = tile.x.template as<T>(), *y = pass.y.template as<T>() + j * stride;
     if (terms.has_masses)
       add_masses(entries, vectors, sums + D * ROWS, by_column ? by_column + pass.columns * stride + j : nullptr);
-    if (terms.is_difference) {
-      add_to_rows<T, true>(entries, y, x, D, vectors, sums);
-      if (by_column) add_to_columns<T, true>(entries, y, x, D, vectors, by_column + j * stride);
+    if (!terms.is_difference) {
+      add_to_rows(entries, y, D, vectors, sums);
+      if (by_column) add_to_columns(entries, x, D, vectors, by_column + j * stride);
+    } else if (by_column) {
+      add_differences<T, true>(entries, y, x, D, vectors, sums, by_column + j * stride);
     } else {
-      add_to_rows<T>(entries, y, x, D, vectors, sums);
-      if (by_column) add_to_columns<T, false>(entries, y, x, D, vectors, by_column + j * stride);
+      add_differences<T, false>(entries, y, x, D, vectors, sums, by_column);
     }
   }, [&]() __attribute__((always_inline)) {
     carry(sums, terms.count(), found.as<double>() + (tile.first - begin) * terms.count());
@@ -107,7 +110,7 @@ void finish_columns(const Costs& panel, const T* by_column, int64_t columns, int
     double* sums = memory.as<double>();  // [term][WIDTH]
     for (int64_t c = 0; c < chunks; ++c)
       for (int64_t k = 0; k < terms.count(); ++k) {
-        const T* part = by_column + c * columns * (stride + terms.has_masses) +
+        const T* part = by_column + c * terms.packed(columns) +
                         (k < D ? begin * stride + k * W : columns * stride + begin);
         for (int w = 0; w < W; ++w) sums[k * W + w] += double(part[w]);
       }
@@ -120,7 +123,8 @@ void finish_columns(const Costs& panel, const T* by_column, int64_t columns, int
 template <class T>
 int64_t panel_columns(const Costs& costs) {
   const int64_t chunks = costs.n / chunk_rows(costs) + 1;
-  const int64_t blocks = PANEL_NUMBERS / (chunks * costs.d * BLOCK<T>);
+  const int64_t fitting = PANEL_NUMBERS / (chunks * costs.d * BLOCK<T>), all = (costs.m + BLOCK<T> - 1) / BLOCK<T>;
+  const int64_t blocks = fitting < all ? fitting : all;
   return BLOCK<T> * (blocks > SUPER ? SUPER : blocks ? blocks : 1);
 }
 
@@ -132,6 +136,7 @@ void plan_grad(const Costs& costs, const Plan& plan, const Weights& weights, T* 
   const Scratch totals(costs.n * terms.count() * int64_t(sizeof(double)));
   const int64_t width = by_y ? panel_columns<T>(costs) : costs.m, chunk = chunk_rows(costs);
   const int64_t chunks = (costs.n + chunk - 1) / chunk;
+  const Scratch by_column(by_y ? chunks * terms.packed(width) * int64_t(sizeof(T)) : 0);  // of one panel at a time
   for (int64_t from = 0; from < costs.m; from += width) {
     Costs panel = costs;
     panel.y = static_cast<const T*>(costs.y) + from * terms.d;
@@ -139,11 +144,9 @@ void plan_grad(const Costs& costs, const Plan& plan, const Weights& weights, T* 
     const Pass<T> pass(panel, q + from, LOG2E / plan.epsilon);
     const Scratch packed(pass.columns * stride_of(weights.count) * int64_t(sizeof(T)));
     if (right) pack_values(right + from * weights.count, q + from, panel.m, weights.count, packed.as<T>());
-    const int64_t numbers = pass.columns * (stride_of(terms.d) + terms.has_masses);
-    const Scratch by_column(by_y ? chunks * numbers * int64_t(sizeof(T)) : 0);
     for_chunks(costs, threads, [&](int64_t begin, int64_t end) {
       gradient_sums(pass, plan, weights, packed.as<T>(), begin, end, totals.as<double>() + begin * terms.count(),
-                    by_y ? by_column.as<T>() + begin / chunk * numbers : nullptr);
+                    by_y ? by_column.as<T>() + begin / chunk * terms.packed(pass.columns) : nullptr);
     });
     if (by_y) finish_columns(panel, by_column.as<T>(), pass.columns, chunks, threads, by_y + from * terms.d);
   }

@@ -39,7 +39,7 @@ void conditional_mean(const Costs& costs, const T* potential, const T* values, i
         }
         sums[count * ROWS + r] += exponentiate(scores, vectors, shift[row]);
       }
-      add_to_rows<T>(entries, packed.as<T>() + j * stride_of(count), nullptr, count, vectors, sums);
+      add_to_rows<T>(entries, packed.as<T>() + j * stride_of(count), count, vectors, sums);
     }, [&]() __attribute__((always_inline)) { carry(sums, terms, totals + (tile.first - begin) * terms); });
     for (int64_t i = begin; i < end; ++i, totals += terms)
       for (int64_t k = 0; k < count; ++k) out[i * count + k] = T(totals[k] / totals[count]);

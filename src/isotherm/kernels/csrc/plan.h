@@ -72,7 +72,7 @@ void plan_apply(const Costs& costs, const Plan& plan, const T* values, int64_t c
   pack_values(values, q, costs.m, count, memory.as<T>());
   plan_sums(pass, plan, count, threads, out,
             [=](const Tile<T>&, int64_t j, int64_t vectors, const T* entries, auto* sums) {
-    add_to_rows<T>(entries, packed + j * stride_of(count), nullptr, count, vectors, sums);
+    add_to_rows<T>(entries, packed + j * stride_of(count), count, vectors, sums);
   });
 }
 
