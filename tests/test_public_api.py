@@ -24,6 +24,7 @@ ISSUE_NAMES = [
     "HalfSquaredEuclidean",
     "Euclidean",
     "Cosine",
+    "Manhattan",
     "NegativeDot",
     "EuclideanPower",
     "Relative",

@@ -23,10 +23,12 @@ from .geometry import Euclidean as Euclidean
 from .geometry import EuclideanPower as EuclideanPower
 from .geometry import Grid as Grid
 from .geometry import HalfSquaredEuclidean as HalfSquaredEuclidean
+from .geometry import Manhattan as Manhattan
 from .geometry import NegativeDot as NegativeDot
 from .geometry import PointCloud as PointCloud
 from .geometry import Relative as Relative
 from .geometry import SquaredEuclidean as SquaredEuclidean
+from .geometry import SumOfAxes as SumOfAxes
 from .problem import Problem as Problem
 from .solution import Check as Check
 from .solution import Solution as Solution
@@ -62,6 +64,7 @@ __all__ = [
     "Grid",
     "HalfSquaredEuclidean",
     "LogSinkhorn",
+    "Manhattan",
     "NegativeDot",
     "Newton",
     "Outcome",
@@ -75,6 +78,7 @@ __all__ = [
     "Status",
     "StopSolve",
     "Symmetric",
+    "SumOfAxes",
     "TemperaturePath",
     "solve",
     "temperature_path",

@@ -160,6 +160,7 @@ LIES = {
     "cold limit": (Liar(ask=change(epsilon=lambda p: max(p.epsilon, 0.2))), "the cold plan is"),
     "unbalanced": (Liar(ask=change(rho_a=lambda p: 1.01 * p.rho_a)), "from the dense one"),
     "general reference": (Liar(ask=change(reference=lambda p: None)), "from the dense one"),
+    "grids": (Liar(ask=WARMER), "from the dense one"),
     "repeatable": (Liar(ask=shivers), "the same bits"),
     "warm start": (Liar(forgets=("init",)), "must be over at once"),
     "callback": (Liar(forgets=("callback",)), "the callback sees"),

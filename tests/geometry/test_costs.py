@@ -12,9 +12,11 @@ from isotherm.geometry import (
     Euclidean,
     EuclideanPower,
     HalfSquaredEuclidean,
+    Manhattan,
     NegativeDot,
     PointCloud,
     SquaredEuclidean,
+    SumOfAxes,
     as_cost,
 )
 from isotherm.geometry.costs import NAMED_COSTS
@@ -23,6 +25,7 @@ FORMULAS = {
     SquaredEuclidean(): lambda x, y: sum((s - t) ** 2 for s, t in zip(x, y, strict=True)),
     HalfSquaredEuclidean(): lambda x, y: sum((s - t) ** 2 for s, t in zip(x, y, strict=True)) / 2,
     Euclidean(): math.dist,
+    Manhattan(): lambda x, y: sum(abs(s - t) for s, t in zip(x, y, strict=True)),
     EuclideanPower(0.5): lambda x, y: math.dist(x, y) ** 0.5,
     EuclideanPower(3): lambda x, y: math.dist(x, y) ** 3,
     Cosine(): lambda x, y: 1 - sum(s * t for s, t in zip(x, y, strict=True)) / math.hypot(*x) / math.hypot(*y),
@@ -50,7 +53,9 @@ def test_cost_keeps_the_dtype(cost, dtype):
     assert cost.pairwise(normal(3, 2, dtype=dtype), normal(4, 2, dtype=dtype)).dtype == dtype
 
 
-@pytest.mark.parametrize("name", ["sqeuclidean", "half_sqeuclidean", "euclidean", "cosine", "negative_dot"])
+@pytest.mark.parametrize(
+    "name", ["sqeuclidean", "half_sqeuclidean", "euclidean", "manhattan", "cosine", "negative_dot"]
+)
 def test_cost_is_found_by_its_name(name):
     assert as_cost(name).name == name
     assert as_cost(name) is as_cost(name)
@@ -59,7 +64,7 @@ def test_cost_is_found_by_its_name(name):
 
 
 def test_cost_names_are_all_of_them():
-    assert set(NAMED_COSTS) == {"sqeuclidean", "half_sqeuclidean", "euclidean", "cosine", "negative_dot"}
+    assert set(NAMED_COSTS) == {"sqeuclidean", "half_sqeuclidean", "euclidean", "manhattan", "cosine", "negative_dot"}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,7 @@ def test_cost_name_unknown_suggests_the_nearest(typed, meant):
 
 
 def test_cost_name_unknown_without_a_near_one_lists_them_all():
-    with pytest.raises(ValueError, match=r"'cosine', 'euclidean', 'half_sqeuclidean', 'negative_dot', 'sqeuclidean'"):
+    with pytest.raises(ValueError, match=r"'cosine', 'euclidean', 'half_sqeuclidean', 'manhattan', 'negative_dot', 'sqeuclidean'"):
         as_cost("xyzzy")
 
 
@@ -206,3 +211,21 @@ def test_callable_cost_of_a_wrong_shape_is_refused_on_every_block():
     cloud = PointCloud(normal(6, 2), normal(5, 2), lambda x, y: torch.ones(1, 1, dtype=x.dtype))
     with pytest.raises(ValueError, match=r"all pairs, shape \(6, 5\): got \(1, 1\)"):
         cloud.block(slice(None))
+
+
+def test_sum_of_axes_adds_a_cost_for_each_coordinate():
+    x, y = normal(6, 2, seed=1), normal(5, 2, seed=2)
+    cost = SumOfAxes(lambda s, t: (t.T - s).clamp(min=0.0), "euclidean")
+    expected = (y[:, 0] - x[:, 0, None]).clamp(min=0.0) + (y[:, 1] - x[:, 1, None]).abs()
+    torch.testing.assert_close(cost.pairwise(x, y), expected)
+    torch.testing.assert_close(cost.transpose().pairwise(y, x), expected.T)
+    torch.testing.assert_close(PointCloud(x, y, cost).transpose().block(slice(None)), expected.T)
+    with pytest.raises(ValueError, match=r"one cost for each coordinate: got 2 for 3"):
+        cost.pairwise(normal(2, 3), normal(2, 3))
+
+
+def test_manhattan_gradient_is_zero_where_coordinates_agree():
+    x = torch.tensor([[0.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    Manhattan().pairwise(x, torch.tensor([[0.0, 3.0]]).double()).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0.0, -1.0]]

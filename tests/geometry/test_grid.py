@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from isotherm import kernels
 from isotherm._arrays import Namespace
-from isotherm.geometry import EuclideanPower, Grid, PointCloud
-from isotherm.geometry import grid as grid_module
+from isotherm.geometry import EuclideanPower, Grid, PointCloud, SumOfAxes
+from isotherm.kernels import axes as axes_module
 
 INF = math.inf
 
@@ -31,6 +32,10 @@ GRIDS = {name: Grid(lines) for name, lines in SAME.items()} | {
     "2d_half": Grid(axes(4, 6), "half_sqeuclidean"),
     "2d_negative_dot": Grid(axes(4, 6, offset=-0.5), "negative_dot", axes(5, 3, seed=1, offset=-0.3)),
     "3d_negative_dot": Grid(axes(2, 3, 2), "negative_dot"),
+    "2d_manhattan": Grid(axes(4, 6), "manhattan", axes(5, 3, seed=1, offset=0.2)),
+    "2d_unlike_axes": Grid(
+        axes(4, 6), SumOfAxes(lambda x, y: (y.T - 2.0 * x).abs(), "euclidean"), axes(5, 3, seed=1, offset=0.2)
+    ),
     "1d_euclidean": Grid(axes(9), "euclidean", axes(5, seed=1)),
     "1d_cosine": Grid(axes(9, offset=-0.5), "cosine"),
     "1d_power": Grid(axes(9), EuclideanPower(0.5)),
@@ -148,8 +153,9 @@ def test_grid_does_not_depend_on_the_block_size(operation, monkeypatch):
     grid = GRIDS["3d_between"]
     c = arguments(grid)
     whole = OPERATIONS[operation](grid, c, 0.1)
-    monkeypatch.setattr(grid_module, "BLOCK_ENTRIES", 7)
-    assert_same(OPERATIONS[operation](grid, c, 0.1), whole)
+    monkeypatch.setattr(axes_module, "BLOCK_ENTRIES", 7)
+    with kernels.use("reference"):
+        assert_same(OPERATIONS[operation](grid, c, 0.1), whole)
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
@@ -233,6 +239,7 @@ def test_grid_refuses_a_cost_that_is_not_separable(cost):
         ((axes(2), "sqeuclidean", (torch.zeros(2),)), TypeError, "`axes` and `target_axes` must have the same dtype"),
         (((np.zeros(2), torch.zeros(2).double()),), TypeError, "one library"),
         (((np.zeros(2),), "sqeuclidean", (torch.zeros(2).double(),)), TypeError, "one library"),
+        ((axes(2, 2), SumOfAxes("euclidean")), ValueError, "one cost for each axis: got 1 for 2 axes"),
         ((axes(2), "sqeucledian"), ValueError, "Did you mean 'sqeuclidean'"),
     ],
 )

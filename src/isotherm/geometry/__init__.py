@@ -12,8 +12,10 @@ from .costs import Cosine as Cosine
 from .costs import Euclidean as Euclidean
 from .costs import EuclideanPower as EuclideanPower
 from .costs import HalfSquaredEuclidean as HalfSquaredEuclidean
+from .costs import Manhattan as Manhattan
 from .costs import NegativeDot as NegativeDot
 from .costs import SquaredEuclidean as SquaredEuclidean
+from .costs import SumOfAxes as SumOfAxes
 from .costs import as_cost as as_cost
 from .grid import Grid as Grid
 from .point_cloud import PointCloud as PointCloud
@@ -30,10 +32,12 @@ __all__ = [
     "EuclideanPower",
     "Grid",
     "HalfSquaredEuclidean",
+    "Manhattan",
     "NegativeDot",
     "PointCloud",
     "Relative",
     "SquaredEuclidean",
+    "SumOfAxes",
     "Tilted",
     "as_cost",
 ]

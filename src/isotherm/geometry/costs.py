@@ -30,6 +30,15 @@ class AbstractCost(ABC):
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """All costs between x (n, D) and y (m, D), shape (n, m). Differentiable in both."""
 
+    def along(self, axis: int) -> AbstractCost:
+        """The part that a separable cost puts on one coordinate, c_1 of a cloud with D = 1."""
+        del axis
+        return self
+
+    def transpose(self) -> AbstractCost:
+        """The cost seen from the targets, c(y, x); every named cost is symmetric."""
+        return self
+
 
 @dataclass(frozen=True)
 class SquaredEuclidean(AbstractCost):
@@ -83,6 +92,24 @@ class Euclidean(AbstractCost):
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """All costs, shape (n, m), in units of the points."""
         return distances(x, y)
+
+
+@dataclass(frozen=True)
+class Manhattan(AbstractCost):
+    """Sum of the coordinates' distances, c(x, y) = sum_d |x_d - y_d|; its gradient at equal coordinates is zero.
+
+    Example:
+        >>> Manhattan().pairwise(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+        tensor([[7.]])
+    """
+
+    name = "manhattan"
+    is_translation_invariant = True
+    is_separable = True
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m), in units of the points."""
+        return sum(((x[:, d, None] - y[:, d]).abs() for d in range(x.shape[1])), start=x.new_zeros(()))
 
 
 @dataclass(frozen=True)
@@ -185,9 +212,53 @@ class CallableCost(AbstractCost):
             raise ValueError(msg)
         return costs
 
+    def transpose(self) -> CallableCost:
+        """The function with its arguments swapped."""
+        return CallableCost(lambda y, x: self.function(x, y).T)
+
+
+@dataclass(frozen=True, init=False)
+class SumOfAxes(AbstractCost):
+    """A cost of its own on each coordinate, c(x, y) = sum_d c_d(x_d, y_d); what grids with unlike axes need.
+
+    Args:
+        *costs: The cost on each coordinate: an object, a name, or a function of two clouds with D = 1.
+
+    Example:
+        >>> circle = lambda x, y: 1.0 - torch.cos(x - y.T)  # an angle, then a height
+        >>> SumOfAxes(circle, "sqeuclidean").pairwise(torch.zeros(1, 2), torch.tensor([[torch.pi, 2.0]]))
+        tensor([[6.]])
+    """
+
+    costs: tuple[AbstractCost, ...]
+
+    name = "sum_of_axes"
+    is_translation_invariant = False
+    is_separable = True
+
+    def __init__(self, *costs: AbstractCost | str | Callable[[Tensor, Tensor], Tensor]) -> None:
+        object.__setattr__(self, "costs", tuple(as_cost(cost) for cost in costs))
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """All costs, shape (n, m); a ValueError if there are not as many coordinates as costs."""
+        if x.shape[1] != len(self.costs):
+            msg = f"`SumOfAxes` needs one cost for each coordinate: got {len(self.costs)} for {x.shape[1]}. Add or drop some."
+            raise ValueError(msg)
+        parts = (cost.pairwise(x[:, d : d + 1], y[:, d : d + 1]) for d, cost in enumerate(self.costs))
+        return sum(parts, start=x.new_zeros(()))
+
+    def along(self, axis: int) -> AbstractCost:
+        """The cost of that coordinate."""
+        return self.costs[axis]
+
+    def transpose(self) -> SumOfAxes:
+        """Each coordinate's cost seen from the targets."""
+        return SumOfAxes(*(cost.transpose() for cost in self.costs))
+
 
 NAMED_COSTS: dict[str, AbstractCost] = {
-    cost.name: cost for cost in (SquaredEuclidean(), HalfSquaredEuclidean(), Euclidean(), Cosine(), NegativeDot())
+    cost.name: cost
+    for cost in (SquaredEuclidean(), HalfSquaredEuclidean(), Euclidean(), Manhattan(), Cosine(), NegativeDot())
 }
 
 

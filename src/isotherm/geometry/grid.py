@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from isotherm import kernels
 from isotherm._arrays import ArrayLike, Namespace, namespace_of, to_tensor
 from isotherm._checks import check_points, check_same_array_kind
 from isotherm.geometry.abstract import AbstractGeometry
-from isotherm.geometry.costs import AbstractCost, as_cost
+from isotherm.geometry.costs import AbstractCost, SumOfAxes, as_cost
 from isotherm.geometry.point_cloud import PointCloud
-from isotherm.kernels import BLOCK_ENTRIES, log_sum_exp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +29,13 @@ class Grid(AbstractGeometry):
         log sum_j exp((h_j - C_ij) / epsilon)   one axis after the other: O(N sum_d n_d) instead of O(N^2)
 
     Nodes are numbered in C order, the last axis fastest, as in `image.reshape(-1)`. Every axis keeps its n_d x n_d
-    costs, nothing larger.
+    costs, nothing larger; every reduction goes axis by axis with memory O(N + M). How `isotherm.kernels.axis_log_sum`
+    does an axis, and when with a matrix product, is told there.
 
     Args:
         axes: Coordinates along each axis of the source grid, one to three arrays of shapes (n_1,), (n_2,), ...
-        cost: A separable cost: "sqeuclidean", "half_sqeuclidean" or "negative_dot"; on one axis any cost.
+        cost: A separable cost: "sqeuclidean", "half_sqeuclidean", "manhattan", "negative_dot", or `SumOfAxes` with one
+            for each axis; on one axis any cost.
         target_axes: Axes of the target grid; the source grid's when left out.
 
     Raises:
@@ -72,6 +75,9 @@ class Grid(AbstractGeometry):
                 f"A grid needs a cost that is a sum over axes: got {cost.name!r} on {len(sources)} axes. "
                 f"Use 'sqeuclidean', or PointCloud on the grid's nodes for other costs."
             )
+            raise ValueError(msg)
+        if isinstance(cost, SumOfAxes) and len(cost.costs) != len(sources):
+            msg = f"`SumOfAxes` needs one cost for each axis: got {len(cost.costs)} for {len(sources)} axes. Add or drop some."
             raise ValueError(msg)
         self._set(sources, targets, cost, namespace_of(axes[0]))
 
@@ -134,7 +140,7 @@ class Grid(AbstractGeometry):
     def _lines(self) -> tuple[PointCloud, ...]:
         """One-dimensional clouds, axis by axis."""
         pairs = zip(self.axes, self.target_axes, strict=True)
-        return tuple(PointCloud(source, target, self.cost) for source, target in pairs)
+        return tuple(PointCloud(source, target, self.cost.along(d)) for d, (source, target) in enumerate(pairs))
 
     @cached_property
     def _axis_costs(self) -> tuple[Tensor, ...]:
@@ -143,8 +149,7 @@ class Grid(AbstractGeometry):
 
     def transpose(self) -> Grid:
         """Sources and targets swapped."""
-        lines = [line.transpose() for line in self._lines]
-        return self._with([line.x[:, 0] for line in lines], [line.y[:, 0] for line in lines], lines[0].cost)
+        return self._with(self.target_axes, self.axes, self.cost.transpose())
 
     def detach(self) -> Grid:
         """The same grid outside every autograd graph."""
@@ -176,35 +181,33 @@ class Grid(AbstractGeometry):
     def softmin(self, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
         """-epsilon log sum_j exp((h_j - C_ij) / epsilon), one axis after the other, shape (N,); `guess` is not needed."""
         del guess
-        return -epsilon * self._log_sweep(h / epsilon, [costs / -epsilon for costs in self._axis_costs])
+        return -self._log_sums(h[None], epsilon)[0]
 
     def hard_min(self, h: Tensor) -> Tensor:
         """min_j C_ij - h_j, one axis after the other, shape (N,)."""
-        return -self._sweep(h, [-costs for costs in self._axis_costs], _max_plus)
+        return -self._along_axes(h[None], lambda lines, axis: kernels.axis_max(lines, self._axis_costs[axis]))[0]
 
     def plan_apply(self, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
-        """Product of the plan with vectors, shape (N, K); positive and negative parts go through logarithms."""
-        log_kernels = [costs / -epsilon for costs in self._axis_costs]
-        out = torch.empty(self.shape[0], values.shape[1], dtype=self.dtype, device=self.device)
-        for k in range(values.shape[1]):
-            out[:, k] = self._signed_apply(q / epsilon, values[:, k], log_kernels, p / epsilon)
+        """Product of the plan with vectors, shape (N, K); their negative parts, if any, take passes of their own."""
+        out = self._plan_sums(p, q, values.clamp(min=0.0), epsilon)
+        negative = (values < 0).any(0)
+        if negative.any():
+            out[:, negative] = out[:, negative] - self._plan_sums(p, q, -values[:, negative].clamp(max=0.0), epsilon)
         return out
 
     def plan_cost(self, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
         """sum_j P_ij C_ij = sum_d of the plan with axis d's kernel weighted by its costs, shape (N,)."""
-        log_kernels = [costs / -epsilon for costs in self._axis_costs]
-        total = torch.zeros_like(p)
+        least = [costs.min() for costs in self._axis_costs]  # weights must not be negative: the shift is paid back
+        total = _exp_masked((self._log_sums(q[None], epsilon)[0] + p) / epsilon, p) * sum(least)
         for axis, costs in enumerate(self._axis_costs):
-            least = costs.min()  # weights must be non-negative to have a logarithm; the shift is paid back below
-            weighted = [*log_kernels]
-            weighted[axis] = log_kernels[axis] + (costs - least).log()
-            total += _exp_masked(self._log_sweep(q / epsilon, weighted) + p / epsilon, p)
-            total += least * _exp_masked(self._log_sweep(q / epsilon, log_kernels) + p / epsilon, p)
+            sums = self._log_sums(q[None], epsilon, {axis: costs - least[axis]})[0]
+            total = total + _exp_masked((sums + p) / epsilon, p)
         return total
 
     def conditional_mean(self, h: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
         """Mean of V under P(j | i), shape (N, K)."""
-        return self.plan_apply(self.softmin(h, epsilon=epsilon), h, values, epsilon=epsilon)
+        least = values.amin(0)  # what is averaged is not negative then
+        return least + self._plan_sums(self.softmin(h, epsilon=epsilon), h, values - least, epsilon)
 
     def product_cost(self, a: Tensor, b: Tensor) -> Tensor:
         """sum_ij a_i C_ij b_j from the marginals of a and b along each axis; O(N + sum_d n_d m_d)."""
@@ -237,24 +240,29 @@ class Grid(AbstractGeometry):
         fold_a, fold_b = a.reshape(self.source_sizes), b.reshape(self.target_sizes)
         return [(_line(fold_a, (d,)), _line(fold_b, (d,))) for d in range(len(self.axes))]
 
-    def _signed_apply(self, log_q: Tensor, column: Tensor, log_kernels: list[Tensor], log_p: Tensor) -> Tensor:
-        parts = []
-        for part in (column.clamp(min=0.0), (-column).clamp(min=0.0)):
-            parts.append(_exp_masked(self._log_sweep(log_q + part.log(), log_kernels) + log_p, log_p))
-        return parts[0] - parts[1]
+    def _plan_sums(self, p: Tensor, q: Tensor, values: Tensor, epsilon: float) -> Tensor:
+        """Product of the plan with vectors of non-negative entries, shape (M, K) to (N, K)."""
+        sums = self._log_sums(q + epsilon * values.T.log(), epsilon)  # (K, N)
+        return _exp_masked((sums + p) / epsilon, p).T
 
-    def _log_sweep(self, scores: Tensor, log_kernels: list[Tensor]) -> Tensor:
-        """log sum_j exp(scores_j) prod_d K_d, shape (M,) to (N,)."""
-        return self._sweep(scores, log_kernels, _log_plus)
+    def _log_sums(self, h: Tensor, epsilon: float, weights: Mapping[int, Tensor] = MappingProxyType({})) -> Tensor:
+        """epsilon log sum_j w_ij exp((h_j - C_ij) / epsilon), (K, M) to (K, N); weights, if any, by axis."""
 
-    def _sweep(self, scores: Tensor, rows: list[Tensor], combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        folded = scores.reshape(self.target_sizes)
-        for axis, matrix in enumerate(rows):
-            lines = folded.movedim(axis, -1)  # (..., m_d)
-            folded = (
-                combine(lines.reshape(-1, lines.shape[-1]), matrix).reshape(*lines.shape[:-1], -1).movedim(-1, axis)
-            )
-        return folded.reshape(-1)
+        def along(lines: Tensor, axis: int) -> Tensor:
+            return kernels.axis_log_sum(lines, self._axis_costs[axis], epsilon=epsilon, weights=weights.get(axis))
+
+        return self._along_axes(h, along)
+
+    def _along_axes(self, h: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Reduce one axis of each of K images after the other, shape (K, M) to (K, N)."""
+        images, inner = h.shape
+        outer = images
+        for axis, costs in enumerate(self._axis_costs):
+            n, m = costs.shape
+            inner //= m
+            h = reduce(h.reshape(outer, m, inner), axis)
+            outer *= n
+        return h.reshape(images, self.shape[0])
 
     def _with(self, axes: Sequence[Tensor], target_axes: Sequence[Tensor], cost: AbstractCost) -> Grid:
         grid = object.__new__(Grid)
@@ -287,20 +295,6 @@ def _nodes(axes: Sequence[Tensor]) -> Tensor:
 def _line(folded: Tensor, kept: tuple[int, ...]) -> Tensor:
     others = [d for d in range(folded.ndim) if d not in kept]
     return folded.sum(others) if others else folded
-
-
-def _log_plus(lines: Tensor, log_kernel: Tensor) -> Tensor:
-    """log sum_m exp(lines_rm + log_kernel_nm), shapes (R, m), (n, m) to (R, n)."""
-    return torch.cat([log_sum_exp(part[:, None, :] + log_kernel) for part in _parts(lines, log_kernel)])
-
-
-def _max_plus(lines: Tensor, matrix: Tensor) -> Tensor:
-    """max_m lines_rm + matrix_nm, shapes (R, m), (n, m) to (R, n)."""
-    return torch.cat([(part[:, None, :] + matrix).amax(-1) for part in _parts(lines, matrix)])
-
-
-def _parts(lines: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
-    return lines.split(max(1, BLOCK_ENTRIES // matrix.numel()))
 
 
 def _exp_masked(exponents: Tensor, log_p: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ class PointCloud(AbstractPairwise):
 
     @cached_property
     def _swapped(self) -> PointCloud:
-        return self._with(self.y, self.x, _transposed(self.cost))
+        return self._with(self.y, self.x, self.cost.transpose())
 
     def detach(self) -> PointCloud:
         """The same points outside every autograd graph; itself where there is none."""
@@ -219,10 +219,3 @@ class PointCloud(AbstractPairwise):
         geometry = object.__new__(PointCloud)
         geometry._set(x, y, cost, self._namespace, self._centre)
         return geometry
-
-
-def _transposed(cost: AbstractCost) -> AbstractCost:
-    """The cost seen from the targets; every named cost is symmetric."""
-    if isinstance(cost, CallableCost):
-        return CallableCost(lambda y, x: cost.function(x, y).T)
-    return cost

@@ -1,12 +1,15 @@
 """Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
 
 Read in this order: `pairs` and `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`,
-`product_sum`, `sinkhorn_step`, `plan_grad`, `plan_hessian`, `batched_softmin`; each folder holds one reduction: its `reference`, the
+`product_sum`, `sinkhorn_step`, `plan_grad`, `plan_hessian`, `batched_softmin`,
+`axis_log_sum` and `axis_max` (grids); each folder holds one reduction: its `reference`, the
 definition in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
 `dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
 pass.h, then one reduction).
 """
 
+from .axis_log_sum import axis_log_sum as axis_log_sum
+from .axis_max import axis_max as axis_max
 from .batched_softmin import Batch as Batch
 from .batched_softmin import batched_softmin as batched_softmin
 from .conditional import conditional_block as conditional_block
@@ -37,6 +40,8 @@ __all__ = [
     "CostSource",
     "Formula",
     "RowUpdate",
+    "axis_log_sum",
+    "axis_max",
     "backends",
     "batched_softmin",
     "conditional_block",

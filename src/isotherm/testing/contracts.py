@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from isotherm._arrays import Namespace
-from isotherm.geometry import CostMatrix, PointCloud
+from isotherm.geometry import CostMatrix, Grid, PointCloud
 from isotherm.problem import Problem
 from isotherm.solvers import AbstractSolver
 
@@ -325,6 +325,23 @@ def _general_reference(solver: AbstractSolver, dtype: torch.dtype) -> None:
         _check_dense(_run(solver, problem, name=name), problem, name)
 
 
+def _grids(solver: AbstractSolver, dtype: torch.dtype) -> None:
+    """Grids of one to three unequal axes, balanced and not, nodes without mass: the dense answer."""
+    generator = torch.Generator().manual_seed(19)
+    for sizes in (((7,), (5,)), ((3, 4), (5, 2)), ((2, 3, 2), (3, 1, 2))):
+        axes, target_axes = (
+            [torch.rand(n, generator=generator, dtype=torch.float64).to(dtype) for n in side] for side in sizes
+        )
+        for cost, rho in (("sqeuclidean", math.inf), ("manhattan", 0.5)):
+            geometry = Grid(axes, cost, target_axes)
+            a, b = (0.2 + torch.rand(size, generator=generator, dtype=torch.float64) for size in geometry.shape)
+            a[::3] = b[1::3] = 0.0
+            a, b = (a / a.sum()).to(dtype), (b / b.sum()).to(dtype)
+            problem = Problem(geometry, a, b, epsilon=0.1, rho_a=rho, rho_b=2 * rho)
+            name = f"{geometry}, rho = {rho}"
+            _check_dense(_run(solver, problem, name=name), problem, name)
+
+
 def _repeatable(solver: AbstractSolver, dtype: torch.dtype) -> None:
     """Twice the same gives the same bits; input and global random state stay as they were."""
     for namespace in Namespace:
@@ -431,6 +448,7 @@ SOLVER_CONTRACT: Mapping[str, Clause] = MappingProxyType(
         "cold limit": _cold_limit,
         "unbalanced": _unbalanced,
         "general reference": _general_reference,
+        "grids": _grids,
         "repeatable": _repeatable,
         "warm start": _warm_start,
         "callback": _callback,

@@ -308,6 +308,36 @@ void sinkhorn_step(const BoundCosts& c, Input q, Input f, Input guess, Input log
   with_kernels(c, [&](const auto& k, auto) { k.sinkhorn_step(c.costs, step, threads); });
 }
 
+// One axis of a grid. The dtype is that of h.
+Axis axis_of(const Input& h, const Input& costs, const std::optional<Input>& weights, const Output& out) {
+  const bool wants_double = is_double(h, "h");
+  check(h, "h", wants_double, {-1, -1, -1});
+  const int64_t outer = int64_t(h.shape(0)), m = int64_t(h.shape(1)), inner = int64_t(h.shape(2));
+  check(costs, "costs", wants_double, {-1, m});
+  const int64_t n = int64_t(costs.shape(0));
+  if (weights) check(*weights, "weights", wants_double, {n, m});
+  check(out, "out", wants_double, {outer, n, inner});
+  if (n < 1 || m < 1) reject_value("An axis must have at least one node on both sides: got shape " + shape_of(costs) + ".");
+  return {h.data(), costs.data(), weights ? weights->data() : nullptr, outer, n, m, inner, out.data()};
+}
+
+void axis_log_sum(Input h, Input costs, std::optional<Input> weights, double epsilon, Output out, int threads) {
+  const Axis axis = axis_of(h, costs, weights, out);
+  check_temperature(epsilon);
+  const Table& chosen = table();
+  const bool wants_double = is_double(h, "h");
+  const nb::gil_scoped_release unlocked;
+  (wants_double ? chosen.f64.axis_log_sum : chosen.f32.axis_log_sum)(axis, epsilon, threads);
+}
+
+void axis_max(Input h, Input costs, Output out, int threads) {
+  const Axis axis = axis_of(h, costs, std::nullopt, out);
+  const Table& chosen = table();
+  const bool wants_double = is_double(h, "h");
+  const nb::gil_scoped_release unlocked;
+  (wants_double ? chosen.f64.axis_max : chosen.f32.axis_max)(axis, threads);
+}
+
 }  // namespace
 
 NB_MODULE(_cpu, m) {
@@ -348,4 +378,7 @@ NB_MODULE(_cpu, m) {
   m.def("sinkhorn_step", &sinkhorn_step, nb::arg("costs"), nb::arg("q"), nb::arg("f"), nb::arg("guess"),
         nb::arg("log_a"), nb::arg("epsilon"), nb::arg("damping"), nb::arg("shift"), nb::arg("relaxation"), nb::arg("f_raw"),
         nb::arg("f_next"), nb::arg("g_raw"), nb::arg("threads"));
+  m.def("axis_log_sum", &axis_log_sum, nb::arg("h"), nb::arg("costs"), nb::arg("weights").none(), nb::arg("epsilon"),
+        nb::arg("out"), nb::arg("threads"));
+  m.def("axis_max", &axis_max, nb::arg("h"), nb::arg("costs"), nb::arg("out"), nb::arg("threads"));
 }

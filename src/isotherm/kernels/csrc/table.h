@@ -37,6 +37,13 @@ struct Weights {
   int64_t count;
 };
 
+// A tensor h (outer, m, inner) to out (outer, n, inner), reduced over its middle; see grid.h.
+struct Axis {
+  const void *h, *costs, *weights;  // (outer, m, inner), (n, m), (n, m) or null for all one
+  int64_t outer, n, m, inner;
+  void* out;
+};
+
 template <class T>
 struct Kernels {
   void (*softmin)(const Costs&, const T* h, const T* guess, double epsilon, T* out, int threads);
@@ -47,6 +54,8 @@ struct Kernels {
   void (*plan_grad)(const Costs&, const Plan&, const Weights&, T* by_x, T* by_y, int threads);
   void (*product_sum)(const Costs&, const T* a, const T* b, const double* centre, double* out, int threads);
   void (*sinkhorn_step)(const Costs&, const Step&, int threads);
+  void (*axis_log_sum)(const Axis&, double epsilon, int threads);
+  void (*axis_max)(const Axis&, int threads);
   double (*probe_fma)(int64_t repeats);  // see probe.h
   double (*probe_exp)(int64_t repeats);
 };
