@@ -96,7 +96,7 @@ def work(case: Case) -> Work:
         "plan_cost": (3 + 2 * has_norms, 1),  # the cost itself again; with norms it is clamped at zero
         "conditional_mean": (3 + case.d, 1),
         "step": (3, 1),  # the row's sum is in the exponential; one more for the column's
-        "plan_grad": (2 + 2 * case.d + 1, 1),  # sum_j P_ij y_j and sum_j P_ij, for rows and for columns
+        "plan_grad": (2 + (2 if case.d <= MAX_DIFFERENCES else 3) * case.d, 1),
     }[case.operation]
     return Work(base + extra, exponentials, size)
 

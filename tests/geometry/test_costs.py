@@ -85,7 +85,9 @@ def test_cost_name_unknown_suggests_the_nearest(typed, meant):
 
 
 def test_cost_name_unknown_without_a_near_one_lists_them_all():
-    with pytest.raises(ValueError, match=r"'cosine', 'euclidean', 'half_sqeuclidean', 'manhattan', 'negative_dot', 'sqeuclidean'"):
+    with pytest.raises(
+        ValueError, match=r"'cosine', 'euclidean', 'half_sqeuclidean', 'manhattan', 'negative_dot', 'sqeuclidean'"
+    ):
         as_cost("xyzzy")
 
 

@@ -118,6 +118,26 @@ def test_cpu_error_in_every_dimension(cost: str, dimension: int, dtype: torch.dt
     check(make_case(cost, dimension=dimension, dtype=dtype))
 
 
+@pytest.mark.parametrize("dimension", [3, 9, 17, 64])
+def test_cpu_gradient_keeps_the_digits_that_near_points_share(dimension: int) -> None:
+    """From sums of points and masses, instead of differences, it would lose them."""
+    case = make_case("sqeuclidean", "clustered", dimension=dimension)
+    for run in GRADIENTS.values():
+        with kernels.use("reference"):
+            exact, plain = run(case.double()), run(case).double()
+        with kernels.use("cpu"):
+            error = float((run(case).double() - exact).abs().max())
+        assert error <= 2.0 * float((plain - exact).abs().max())
+
+
+@pytest.mark.parametrize("dimension", [3, 9, 17, 64])
+def test_cpu_gradient_of_coincident_points_at_tiny_epsilon_is_zero(dimension: int) -> None:
+    case = make_case("sqeuclidean", "coincident", dimension=dimension, share=1e-5)
+    with kernels.use("cpu"):
+        for run in GRADIENTS.values():
+            assert not run(case).any()
+
+
 @pytest.mark.parametrize("dimension", [3, 17])
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 257), (7, 1), (7, 33), (257, 7), (33, 5000), (300, 1030)])
 @pytest.mark.parametrize("cost", ["sqeuclidean", "euclidean", "stored", "stored_transposed"])

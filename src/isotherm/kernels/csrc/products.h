@@ -149,25 +149,6 @@ INLINE void add_differences(const T* entries, const T* columns, const T* rows, i
   }
 }
 
-// Sums of the entries themselves, by rows and by columns.
-template <class T>
-INLINE void add_masses(const T* entries, int64_t vectors, typename Simd<T>::V* by_row, T* by_column) {
-  constexpr int W = WIDTH<T>;
-  typename Simd<T>::V sum[ROWS];
-  for (int r = 0; r < ROWS; ++r) sum[r] = by_row[r];
-  for (int64_t v = 0; v < vectors; ++v) {
-    auto column = splat(T(0));
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r) {
-      const auto entry = load(entries + r * BLOCK<T> + v * W);
-      sum[r] += entry;
-      column += entry;
-    }
-    if (by_column) store(by_column + v * W, load(by_column + v * W) + column);
-  }
-  for (int r = 0; r < ROWS; ++r) by_row[r] = sum[r];
-}
-
 }  // namespace
 }  // namespace ISA
 }  // namespace isotherm
