@@ -4,8 +4,8 @@
     solution.value, solution.certificate, solution.coupling.barycentric_map()
 
 The floors, from the ground up: `kernels` (reductions over all pairs), `geometry` (what does it cost?), `problem` (what
-is asked?), `coupling` and `solution` (what is the answer?), `solvers` (how is it computed?), `applications` and
-`report` (where is it used, how does it look?), `cli`. `testing` holds closed forms and the contract of every solver.
+is asked?), `coupling` and `solution` (what is the answer?), `solvers` (how is it computed?), `barycenters` (what lies
+between?), `applications` and `report` (where is it used, how does it look?), `cli`. `testing` holds closed forms and the contract of every solver.
 """
 
 from importlib.metadata import version as _version
@@ -13,9 +13,13 @@ from importlib.metadata import version as _version
 from ._status import ConvergenceWarning as ConvergenceWarning
 from ._status import Outcome as Outcome
 from ._status import Status as Status
+from .barycenters import Barycenter as Barycenter
+from .barycenters import FreeSupport as FreeSupport
+from .barycenters import barycenter as barycenter
 from .certificate import Certificate as Certificate
 from .coupling import AbstractCoupling as AbstractCoupling
 from .coupling import EntropicCoupling as EntropicCoupling
+from .coupling import LowRankCoupling as LowRankCoupling
 from .coupling import SparseCoupling as SparseCoupling
 from .geometry import Cosine as Cosine
 from .geometry import CostMatrix as CostMatrix
@@ -37,6 +41,8 @@ from .solvers import Auto as Auto
 from .solvers import ConvergenceError as ConvergenceError
 from .solvers import Exact as Exact
 from .solvers import LogSinkhorn as LogSinkhorn
+from .solvers import LowRank as LowRank
+from .solvers import LowRankSolution as LowRankSolution
 from .solvers import Newton as Newton
 from .solvers import Scaling as Scaling
 from .solvers import StopSolve as StopSolve
@@ -51,6 +57,7 @@ __all__ = [
     "AbstractCoupling",
     "Annealed",
     "Auto",
+    "Barycenter",
     "Certificate",
     "Check",
     "ConvergenceError",
@@ -61,9 +68,13 @@ __all__ = [
     "Euclidean",
     "EuclideanPower",
     "Exact",
+    "FreeSupport",
     "Grid",
     "HalfSquaredEuclidean",
     "LogSinkhorn",
+    "LowRank",
+    "LowRankCoupling",
+    "LowRankSolution",
     "Manhattan",
     "NegativeDot",
     "Newton",
@@ -77,9 +88,10 @@ __all__ = [
     "SquaredEuclidean",
     "Status",
     "StopSolve",
-    "Symmetric",
     "SumOfAxes",
+    "Symmetric",
     "TemperaturePath",
+    "barycenter",
     "solve",
     "temperature_path",
 ]

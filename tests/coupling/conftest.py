@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from isotherm import CostMatrix, EntropicCoupling, Grid, PointCloud, Problem, SparseCoupling
+from isotherm import CostMatrix, EntropicCoupling, Grid, LowRankCoupling, PointCloud, Problem, SparseCoupling
 from isotherm.coupling import RoundedCoupling
 
 INF = float("inf")
@@ -96,6 +96,16 @@ def rounded() -> SimpleNamespace:
     return described("rounded", coupling, rounded_by_hand(problem, g))
 
 
+def low_rank() -> SimpleNamespace:
+    """Three intermediate points; a source and a target without mass."""
+    q, r = (torch.rand(n, 3, generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (9, 7))
+    q[4], r[2] = 0.0, 0.0
+    g = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
+    q, r = q * (g / q.sum(0)), r * (g / r.sum(0))
+    plan = torch.einsum("ik,jk,k->ij", q, r, 1 / g)
+    return described("low_rank", LowRankCoupling(q, r, g, _target_points=normal(7, 2, seed=2)), plan)
+
+
 def reference() -> Tensor:
     kappa = torch.rand(9, 7, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
     return torch.where(kappa < 0.3, 0.0, kappa) + 0.01 * torch.eye(9, 7).double()
@@ -132,6 +142,7 @@ CASES: dict[str, Callable[[], SimpleNamespace]] = {
         entropic("", with_weights(cloud()), potentials=(normal(9, seed=5), normal(7, seed=6))).plan,
     ),
     "rounded": rounded,
+    "low_rank": low_rank,
     "one_source": lambda: entropic("one_source", with_weights(cloud(1, 7))),
     "one_target": lambda: entropic("one_target", with_weights(cloud(9, 1))),
 }  # fmt: skip

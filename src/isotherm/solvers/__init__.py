@@ -3,6 +3,9 @@
 Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `relaxation` (the
 iteration of both), `annealed`, `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
 problems), `stopping` (the loop and its judgement), `progress`, `temperature_path` (the dial), `abstract`.
+Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `annealed`,
+`exact`, `translation` (unbalanced problems), `stopping` (the loop and its judgement), `temperature_path` (the dial), `abstract`;
+`low_rank` stands apart: another problem, asked for by name.
 """
 
 from .abstract import AbstractSinkhorn as AbstractSinkhorn
@@ -11,6 +14,8 @@ from .annealed import Annealed as Annealed
 from .auto import Auto as Auto
 from .exact import Exact as Exact
 from .log_sinkhorn import LogSinkhorn as LogSinkhorn
+from .low_rank import LowRank as LowRank
+from .low_rank import LowRankSolution as LowRankSolution
 from .newton import Newton as Newton
 from .scaling import Scaling as Scaling
 from .solve import ConvergenceError as ConvergenceError
@@ -28,6 +33,8 @@ __all__ = [
     "ConvergenceError",
     "Exact",
     "LogSinkhorn",
+    "LowRank",
+    "LowRankSolution",
     "Newton",
     "Scaling",
     "StopSolve",

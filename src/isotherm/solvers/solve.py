@@ -128,7 +128,9 @@ def solve(  # noqa: PLR0913 - the front door names everything a problem is made 
     geometry = as_geometry(x, y, cost)
     problem = Problem(geometry, a, b, epsilon=epsilon, rho_a=rho_a, rho_b=rho_b, reference=reference)
     if progress:
-        with progress_bar(getattr(getattr(chosen, "solver", chosen), "tolerance", DEFAULT_TOLERANCE), callback) as listener:
+        with progress_bar(
+            getattr(getattr(chosen, "solver", chosen), "tolerance", DEFAULT_TOLERANCE), callback
+        ) as listener:
             solution = chosen.run(problem, init=init, callback=listener)
     else:
         solution = chosen.run(problem, init=init, callback=callback)
