@@ -3,8 +3,6 @@
 Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `relaxation` (the
 iteration of both), `annealed`, `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
 problems), `stopping` (the loop and its judgement), `progress`, `temperature_path` (the dial), `abstract`.
-Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `annealed`,
-`exact`, `translation` (unbalanced problems), `stopping` (the loop and its judgement), `temperature_path` (the dial), `abstract`;
 `low_rank` stands apart: another problem, asked for by name.
 """
 
