@@ -1,6 +1,7 @@
 """Point clouds: digits far from the origin, both sides, both precisions, what is refused."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -122,6 +123,42 @@ def test_point_cloud_for_iteration_has_the_same_costs(cost):
 
 def test_point_cloud_too_large_to_keep_is_not_kept():
     cloud = PointCloud(torch.zeros(2**12, 1), torch.zeros(2**11, 1))
+    assert cloud.for_iteration() is cloud
+
+
+def dear_cloud(cost="sqeuclidean"):
+    """More costs than are always kept, of points with many features."""
+    return PointCloud(normal(2500, 65, dtype=torch.float32), normal(2000, 65, seed=1, dtype=torch.float32), cost)
+
+
+def test_point_cloud_keeps_dear_costs_once_for_both_directions():
+    cloud = dear_cloud()
+    stored = cloud.for_iteration()
+    assert isinstance(stored, CostMatrix)
+    assert torch.equal(stored.block(slice(0, 9)), cloud.block(slice(0, 9)))
+    assert cloud.for_iteration() is stored
+    swapped = cloud.transpose().for_iteration()
+    assert isinstance(swapped, CostMatrix)
+    assert swapped.matrix.data_ptr() == stored.matrix.data_ptr()
+    back = cloud.transpose().transpose().for_iteration()
+    assert isinstance(back, CostMatrix)
+    assert back.shape == cloud.shape
+
+
+def test_point_cloud_drops_dear_costs_with_their_last_user():
+    cloud = dear_cloud()
+    stored = weakref.ref(cloud.for_iteration())
+    assert stored() is None
+
+
+def test_point_cloud_keeps_costs_of_a_function_too():
+    cloud = PointCloud(normal(2500, 2), normal(2000, 2, seed=1), lambda x, y: (x[:, None] - y).abs().sum(-1))
+    assert isinstance(cloud.for_iteration(), CostMatrix)
+
+
+def test_point_cloud_keeps_no_dear_costs_where_memory_is_short(monkeypatch):
+    monkeypatch.setattr("isotherm.geometry.point_cloud.available_memory", lambda device: 2**20)
+    cloud = dear_cloud()
     assert cloud.for_iteration() is cloud
 
 

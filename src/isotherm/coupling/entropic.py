@@ -99,11 +99,11 @@ class EntropicCoupling(AbstractCoupling):
 
     def product(self, values: Tensor) -> Tensor:
         """P V, shape (N, K)."""
-        return self._geometry.plan_apply(*self._weighted, values, epsilon=self.problem.epsilon)
+        return self._geometry.for_iteration().plan_apply(*self._weighted, values, epsilon=self.problem.epsilon)
 
     def row_mean(self, values: Tensor) -> Tensor:
         """Mean of V under P(j | i), shape (N, K)."""
-        return self._geometry.conditional_mean(self._weighted[1], values, epsilon=self.problem.epsilon)
+        return self._geometry.for_iteration().conditional_mean(self._weighted[1], values, epsilon=self.problem.epsilon)
 
     def map(self, x_new: ArrayLike, values: ArrayLike | None = None) -> Any:
         """Barycentric map at points that need not be in the source cloud.

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from isotherm import kernels
 from isotherm._arrays import ArrayLike, Namespace, namespace_of, to_tensor
-from isotherm._checks import check_finite, check_points, check_same_array_kind, check_same_features, check_squares_fit
+from isotherm._checks import (
+    available_memory,
+    check_finite,
+    check_points,
+    check_same_array_kind,
+    check_same_features,
+    check_squares_fit,
+)
 from isotherm.geometry.abstract import AbstractGeometry, AbstractPairwise
-from isotherm.geometry.cost_matrix import CACHED_ENTRIES, stored_costs
+from isotherm.geometry.cost_matrix import CACHED_ENTRIES, CostMatrix, stored_costs
 from isotherm.geometry.costs import (
     AbstractCost,
     CallableCost,
@@ -26,10 +35,13 @@ from isotherm.geometry.costs import (
     directions,
 )
 
+CHEAP_FEATURES = 64  # up to which computing a squared distance takes no longer than reading it from memory
+DEAR_BYTES = 1 << 30  # of costs that are worth keeping
+
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class PointCloud(AbstractPairwise):
-    """Costs c(x_i, y_j) between two clouds; memory O(N + M).
+    """Costs c(x_i, y_j) between two clouds; memory O(N + M), and at most a GiB during a solve (see `for_iteration`).
 
     Clouds are centred together before any arithmetic when the cost allows it, and squared distances come from
     differences up to 8 dimensions, so that points far from the origin keep their digits.
@@ -140,7 +152,9 @@ class PointCloud(AbstractPairwise):
 
     @cached_property
     def _swapped(self) -> PointCloud:
-        return self._with(self.y, self.x, self.cost.transpose())
+        swapped = self._with(self.y, self.x, self.cost.transpose())
+        swapped.__dict__["_origin"] = weakref.ref(self)  # whose costs it may share
+        return swapped
 
     def detach(self) -> PointCloud:
         """The same points outside every autograd graph; itself where there is none."""
@@ -153,12 +167,32 @@ class PointCloud(AbstractPairwise):
         return self if self.dtype == torch.float64 else self._with(self.x.double(), self.y.double(), self.cost)
 
     def for_iteration(self) -> AbstractGeometry:
-        """Costs kept in memory when there are at most 4 million of them, else itself."""
-        return self._cached_costs if self.shape[0] * self.shape[1] <= CACHED_ENTRIES else self
+        """Costs kept in memory when there are at most 4 million of them, else itself.
+
+        Costs which take longer to compute than to read, of more than 64 features or of no known formula, are kept up
+        to a GiB, an eighth of the free memory at most, for as long as somebody uses them.
+        """
+        entries = self.shape[0] * self.shape[1]
+        if entries <= CACHED_ENTRIES:
+            return self._cached_costs
+        is_dear = self.x.shape[1] > CHEAP_FEATURES or self.formula() is None
+        room = min(DEAR_BYTES, available_memory(self.device) // 8)
+        return self._shared_costs() if is_dear and entries * self.x.element_size() <= room else self
 
     @cached_property
     def _cached_costs(self) -> AbstractGeometry:
         return stored_costs(self.block(slice(None)), self.namespace)
+
+    def _shared_costs(self) -> CostMatrix:
+        """Stored costs that are there while somebody holds them; those of the swapped cloud are the same, transposed."""
+        if (costs := _alive(self, "_costs")) is not None:
+            return costs
+        other = _alive(self, "_origin") or self.__dict__.get("_swapped")
+        if other is not None and (costs := _alive(other, "_costs")) is not None:
+            return costs.transpose()
+        costs = stored_costs(self.block(slice(None)), self.namespace)
+        self.__dict__["_costs"] = weakref.ref(costs)
+        return costs
 
     def block(self, rows: slice | Tensor) -> Tensor:
         """Costs of some sources to all targets, shape (n, M)."""
@@ -219,3 +253,9 @@ class PointCloud(AbstractPairwise):
         geometry = object.__new__(PointCloud)
         geometry._set(x, y, cost, self._namespace, self._centre)
         return geometry
+
+
+def _alive(owner: PointCloud, name: str) -> Any:
+    """What a weak reference among the attributes points to; None where there is none any more."""
+    reference = owner.__dict__.get(name)
+    return None if reference is None else reference()
