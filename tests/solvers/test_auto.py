@@ -8,7 +8,19 @@ import pytest
 import torch
 
 import isotherm.solvers.auto as auto_module
-from isotherm import Auto, CostMatrix, Exact, Grid, LogSinkhorn, PointCloud, Problem, Relative, Scaling
+from isotherm import (
+    Auto,
+    CostMatrix,
+    Exact,
+    Grid,
+    LogSinkhorn,
+    Newton,
+    PointCloud,
+    Problem,
+    Relative,
+    Scaling,
+    Symmetric,
+)
 from isotherm.testing import check_solution
 
 COST = torch.tensor([[0.0, 1.0], [0.8, 0.0]])
@@ -36,6 +48,14 @@ def test_auto_leaves_scaling_for_a_large_constant_when_unbalanced():
     cost = CostMatrix(COST + 45.0)
     assert isinstance(Auto().choose(Problem(cost, epsilon=1.0)).solver, Scaling)
     assert isinstance(Auto().choose(Problem(cost, epsilon=1.0, rho_a=1.0)).solver, LogSinkhorn)
+
+
+def six_clusters() -> Problem:
+    generator = torch.Generator().manual_seed(1)
+    centres = 6 * torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    x, y = (centres.repeat(20, 1) + torch.randn(120, 2, generator=generator, dtype=torch.float64) / 2 for _ in range(2))
+    b = torch.rand(120, generator=generator, dtype=torch.float64) + 0.5
+    return Problem(PointCloud(x, y), None, b / b.sum(), epsilon=0.3)
 
 
 def stretched(share: float) -> Problem:
@@ -72,7 +92,7 @@ def test_auto_does_not_anneal_an_easy_cold_problem():
 
 def test_auto_takes_the_log_domain_for_grids():
     axis = torch.arange(4.0)
-    choice = Auto().choose(Problem(Grid((axis, axis), (axis, axis + 1)), epsilon=5.0))
+    choice = Auto().choose(Problem(Grid((axis, axis), target_axes=(axis, axis + 1)), epsilon=5.0))
     assert isinstance(choice.solver, LogSinkhorn)
     assert "axis by axis" in choice.reason
 
@@ -138,3 +158,22 @@ def test_auto_with_default_settings_converges_on_ordinary_clouds(dtype, share):
 def test_auto_refuses_settings_that_are_not_positive(field):
     with pytest.raises(ValueError, match=f"`{field}` must be"):
         Auto(**{field: 0})
+
+
+def test_auto_sees_that_both_sides_are_the_same():
+    x = torch.rand(30, 2, generator=torch.Generator().manual_seed(0))
+    for other in (x, x.clone()):
+        solution = Auto().run(Problem(PointCloud(x, other), epsilon=0.01))
+        assert solution.method == "Auto chose Symmetric: both sides are the same"
+        assert solution.status.is_converged
+    assert not isinstance(Auto().choose(Problem(PointCloud(x, x.flip(0)), epsilon=0.01)).solver, Symmetric)
+
+
+def test_auto_ends_with_newton_where_digits_are_asked_for():
+    problem = stretched(0.01)
+    choice = Auto(tolerance=1e-8).choose(problem)
+    assert isinstance(choice.solver, Newton)
+    assert choice.reason == "a tolerance of 1e-08 may need Newton's method"
+    assert "Newton from iteration" in Auto(tolerance=1e-8).run(six_clusters()).method
+    single = Problem(PointCloud(problem.geometry.x.float(), problem.geometry.y.float()), epsilon=problem.epsilon)
+    assert isinstance(Auto(tolerance=1e-8).choose(single).solver, LogSinkhorn)

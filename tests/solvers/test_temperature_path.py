@@ -130,7 +130,7 @@ def test_path_refuses_zero_where_exact_transport_has_no_meaning(problem):
 
 def test_path_refuses_unknown_solvers(problem):
     with pytest.raises(ValueError, match="`solver` must be one of"):
-        temperature_path(problem, [1.0], solver="newton")
+        temperature_path(problem, [1.0], solver="anealed")
 
 
 def test_path_does_not_use_the_temperature_of_the_problem(problem):

@@ -65,5 +65,5 @@ class AbstractSinkhorn(AbstractSolver):
         """Solve a problem; see `AbstractSolver.run`. A ValueError at temperature zero."""
         check_warm(problem.epsilon)
         iteration = self.start(problem, initial_potentials(problem, init, self))
-        method = f"{type(self).__name__}, as asked"
-        return iterate(iteration, problem, self.rule(), method=method, callback=callback)
+        solution = iterate(iteration, problem, self.rule(), callback=callback)
+        return replace(solution, method=f"{type(self).__name__}{iteration.note()}, as asked")

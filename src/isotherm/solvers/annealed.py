@@ -138,7 +138,7 @@ class _Cooling:
             solution,
             history=(*self.history, *map(numbered, solution.history)),
             iterations=solution.iterations + before,
-            method=self.method(),
+            method=self.method(solution.method.removesuffix(", as asked").removeprefix(self.name)),
         )
 
     def interrupted(self, seconds: float) -> Solution:
@@ -146,13 +146,18 @@ class _Cooling:
         start = self.settings.solver.start(self.problem, self.potentials).potentials()
         kept = start if is_finite(start) else (torch.zeros_like(self.problem.a), torch.zeros_like(self.problem.b))
         rule = self.settings.solver.rule()
-        solution = conclude(self.problem, kept, Outcome.INTERRUPTED, (), rule, method=self.method(), seconds=seconds)
+        solution = conclude(self.problem, kept, Outcome.INTERRUPTED, (), rule, seconds=seconds)
         before = max(1, len(self.history) * self.settings.steps)
         last = solution.history[-1]._replace(iteration=before)
-        return replace(solution, history=(*self.history[:-1], last), iterations=before)
+        return replace(solution, history=(*self.history[:-1], last), iterations=before, method=self.method(""))
 
-    def method(self) -> str:
-        """What was done."""
+    @property
+    def name(self) -> str:
+        """That of the wrapped solver."""
+        return type(self.settings.solver).__name__
+
+    def method(self, note: str) -> str:
+        """What was done; the note is the wrapped solver's."""
         count = len(self.schedule)
         cooled = f", annealed over {count} temperatures from {self.schedule[0]:.3g}" if count > 1 else ""
-        return f"{type(self.settings.solver).__name__}{cooled}, as asked"
+        return f"{self.name}{note}{cooled}, as asked"

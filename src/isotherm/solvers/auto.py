@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memory
 WATCHED = 10  # iterations from which the rest is predicted
-TIGHT = 1e-6  # tolerance from which on Newton's method may be worth its passes
+TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
 LONG = 200  # predicted iterations above which annealing pays
 
 
@@ -41,8 +41,8 @@ class Choice(NamedTuple):
 class Auto(AbstractSolver):
     """Scaling form where it provably neither under- nor overflows, else the log domain; more where that pays.
 
-    A cloud against itself has its own, shorter iteration. Tolerances of 1e-6 and less in float64 end with Newton's
-    method where alternation turns slow.
+    A cloud against itself has its own, shorter iteration. In float64 the log domain comes with Newton's method, which
+    takes over where alternation turns slow; tolerances of 1e-6 and less always do.
 
     The first iterations run at the temperature that was asked for. If they predict more than some hundred others, the
     solve starts again, hot, and cools; otherwise it goes on.
@@ -94,15 +94,16 @@ class Auto(AbstractSolver):
             return Choice(Exact(), "epsilon is zero")
         if not why_not_symmetric(problem):
             return Choice(Symmetric(**self._settings()), "both sides are the same")
-        if self.tolerance <= TIGHT and problem.geometry.dtype == torch.float64:
-            reason = f"tolerance {self.tolerance:.0e} asks for Newton's method where alternation turns slow"
-            return Choice(Newton(**self._settings()), reason)
-        scaling, log_domain = Scaling(**self._settings()), LogSinkhorn(**self._settings())
+        is_double = problem.geometry.dtype == torch.float64
+        scaling = Scaling(**self._settings())
+        log_domain = Newton(**self._settings()) if is_double else LogSinkhorn(**self._settings())
         sources, targets = problem.geometry.shape
         if isinstance(problem.geometry, Grid):
             obstacles = ["a grid has faster passes of its own, axis by axis"]
         elif sources * targets > SCALING_ENTRIES:
             obstacles = [f"{sources} x {targets} costs are recomputed rather than stored"]
+        elif is_double and self.tolerance <= TIGHT:
+            obstacles = [f"a tolerance of {self.tolerance:.0e} may need Newton's method"]
         else:
             obstacles = scaling.why_not(problem, problem.geometry.for_iteration().cost_range())
         if not obstacles:

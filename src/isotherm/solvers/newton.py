@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SLOW = 200  # iterations that the present rate predicts, above which Newton's method takes over
 SEEN = 40  # iterations from which the rate is taken
 PRODUCTS = 300  # most products with the Hessian in one linear system
-HALVINGS = 20
+HALVINGS = 30
 LEAST = 1e-10  # share of the rows' mass that the Hessian's diagonal keeps against cancellation
 MODES = 8  # slow modes that are kept from one linear system to the next
 
@@ -101,7 +101,14 @@ class NewtonIteration(AbstractIteration):
         self.point: Point | None = None
         self.modes: Tensor | None = None  # (N, K)
         self.before = 1.0  # the residual one Newton step ago
+        self.taken_over_at: int | None = None
         self.work = self._work()
+
+    def note(self) -> str:
+        """See `AbstractIteration.note`."""
+        if self.taken_over_at is None:
+            return ", not needed after alternation" + self.alternation.note()
+        return f" from iteration {self.taken_over_at}"
 
     @property
     def is_relaxed(self) -> bool:
@@ -127,6 +134,7 @@ class NewtonIteration(AbstractIteration):
     def _work(self) -> Work:
         """All steps, one after the other, without end."""
         yield from self._alternate()
+        self.taken_over_at = self.alternation.steps + 1
         self.point = self._at(self.alternation.f)
         yield self.point.residual
         while True:
@@ -189,9 +197,9 @@ class NewtonIteration(AbstractIteration):
             part = coarse.coordinates(residual)
             direction, residual = coarse.vectors @ part, residual - coarse.images @ part
         # No more precisely than the last step paid off, nor than the tolerance needs.
-        fall = float(point.residual) / self.before
-        target = max(min(0.3, fall**1.5), 0.3 * self.settings.tolerance / float(point.residual))
-        self.before, enough = float(point.residual), target * float(point.gradient.abs().sum())
+        now = max(float(point.residual), 1e-300)
+        target = max(min(0.3, (now / self.before) ** 1.5), 0.3 * self.settings.tolerance / now)
+        self.before, enough = now, target * float(point.gradient.abs().sum())
         tracks, lengths, turns = list[Tensor](), list[float](), list[float]()
         search, size = torch.zeros_like(residual), 0.0
         while len(lengths) < PRODUCTS and float(residual.abs().sum()) > enough:
@@ -214,7 +222,9 @@ class NewtonIteration(AbstractIteration):
 
     def _search(self, point: Point, direction: Tensor) -> Generator[Tensor, None, bool]:
         """Shorten the step until the value rises; where rounding hides that, until the residual falls."""
-        slope, length = float(point.gradient @ direction), 1.0
+        # Between clusters that hardly touch the model sees no end to the rise; costs bound how far potentials can be.
+        longest = float(direction.abs().max()) / (4.0 * self.problem.geometry.coordinate_scale + self.problem.epsilon)
+        slope, length = float(point.gradient @ direction), 1.0 / max(1.0, longest)
         for _ in range(HALVINGS):
             f = torch.where(self.problem.a > 0, point.f + length * direction, point.softmin)
             trial = self._at(f)

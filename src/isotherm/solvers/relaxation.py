@@ -91,7 +91,7 @@ class Relaxation:
             theta_squared = min(1.0, (rate + self.omega - 1.0) ** 2 / (rate * self.omega**2))
             self.omega = min(LARGEST, 2.0 / (1.0 + math.sqrt(1.0 - theta_squared)))
         elif rate < 1.0:
-            self.omega = 2.0 - RETREAT * (2.0 - self.omega)
+            self.omega = max(1.0, 2.0 - RETREAT * (2.0 - self.omega))
         self.changes = self.changes[-1:]
 
     def restart(self) -> None:
@@ -130,6 +130,10 @@ class Alternation(AbstractIteration):
     def is_relaxed(self) -> bool:
         """Whether the residual of the next step is an estimate."""
         return self.last is not None and self.last[0] != 1.0
+
+    def note(self) -> str:
+        """See `AbstractIteration.note`."""
+        return f" with over-relaxation ({self.relaxation.omega:.3g})" if self.relaxation.omega > 1 else ""
 
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g), shapes (N,) and (M,), the target marginal exact."""

@@ -43,6 +43,10 @@ class AbstractIteration(ABC):
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g) now, shapes (N,) and (M,), units of cost."""
 
+    def note(self) -> str:
+        """What was done beyond the name of the solver, for `Solution.method`."""
+        return ""
+
     @property
     def is_relaxed(self) -> bool:
         """Whether the next residual is an estimate, to be confirmed after `settle`."""
@@ -96,7 +100,7 @@ class StoppingRule:
 
 
 def iterate(
-    iteration: AbstractIteration, problem: Problem, rule: StoppingRule, *, method: str, callback: Callback | None
+    iteration: AbstractIteration, problem: Problem, rule: StoppingRule, *, callback: Callback | None
 ) -> Solution:
     """Step until the rule is met, and judge the result.
 
@@ -104,7 +108,6 @@ def iterate(
         iteration: The iteration, started.
         problem: What it solves.
         rule: When to stop.
-        method: Description of the solver for the solution.
         callback: Called at each look at the residual.
 
     Returns:
@@ -119,11 +122,11 @@ def iterate(
         solve.outcome = Outcome.INTERRUPTED
     seconds = time.perf_counter() - started
     try:
-        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, method=method, seconds=seconds)
+        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, seconds=seconds)
     except KeyboardInterrupt:
         if solve.outcome is Outcome.INTERRUPTED:
             raise  # the second one means it
-        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, method=method, seconds=seconds)
+        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, seconds=seconds)
 
 
 class _Solve:
@@ -199,7 +202,6 @@ def conclude(
     history: Sequence[Check],
     rule: StoppingRule,
     *,
-    method: str,
     seconds: float,
 ) -> Solution:
     """The solution with these potentials, its errors recomputed from them.
@@ -210,11 +212,10 @@ def conclude(
         outcome: How the work ended.
         history: Looks at the residual; a first one is made up where the work ended before it.
         rule: What was asked for.
-        method: Description of the solver.
         seconds: Wall time of the work.
 
     Returns:
-        The solution.
+        The solution; who calls knows better how to describe its `method`.
     """
     potentials = fix_gauge(problem, *kept)
     coupling = EntropicCoupling(problem.detach(), *potentials)
@@ -229,7 +230,7 @@ def conclude(
         iterations=history[-1].iteration,
         history=history,
         tolerance=rule.tolerance,
-        method=method,
+        method="alternation",
         seconds=seconds,
     )
 
@@ -333,4 +334,4 @@ def remaining_iterations(history: Sequence[Check], tolerance: float) -> float:
     if not 0 < last.marginal_error < first.marginal_error or last.iteration == first.iteration:
         return math.inf
     rate = math.log(first.marginal_error / last.marginal_error) / (last.iteration - first.iteration)
-    return math.log(last.marginal_error / tolerance) / rate
+    return math.log(last.marginal_error / tolerance) / rate if rate > 0 else math.inf
