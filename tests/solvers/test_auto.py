@@ -21,7 +21,7 @@ from isotherm import (
     Scaling,
     Symmetric,
 )
-from isotherm.testing import check_solution
+from isotherm.testing import check_solution, cube_to_blobs
 
 COST = torch.tensor([[0.0, 1.0], [0.8, 0.0]])
 
@@ -177,3 +177,46 @@ def test_auto_ends_with_newton_where_digits_are_asked_for():
     assert "Newton from iteration" in Auto(tolerance=1e-8).run(six_clusters()).method
     single = Problem(PointCloud(problem.geometry.x.float(), problem.geometry.y.float()), epsilon=problem.epsilon)
     assert isinstance(Auto(tolerance=1e-8).choose(single).solver, LogSinkhorn)
+
+
+def at_random_places(n: int, share: float) -> Problem:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(2, 10, 64, generator=generator, dtype=torch.float64)
+    x, y = (
+        side[torch.randint(10, (n,), generator=generator)]
+        + 0.3 * torch.randn(n, 64, generator=generator, dtype=torch.float64)
+        for side in centres
+    )
+    return Problem(PointCloud(x, y), epsilon=Relative(share))
+
+
+def with_random_costs(n: int, share: float) -> Problem:
+    generator = torch.Generator().manual_seed(0)
+    return Problem(CostMatrix(torch.rand(n, n, generator=generator, dtype=torch.float64)), epsilon=Relative(share))
+
+
+def in_a_cube(n: int, share: float) -> Problem:
+    return cube_to_blobs(n, generator=0, epsilon=Relative(share))
+
+
+PASSES = 2  # in an iteration
+
+
+@pytest.mark.parametrize(("tolerance", "most"), [(1e-3, 250), (1e-6, 370)])
+def test_auto_passes_at_two_thousandths_of_the_mean_cost(tolerance, most):
+    solution = Auto(tolerance=tolerance).run(in_a_cube(1024, 0.002))
+    assert solution.status.is_converged
+    assert max(solution.marginal_error) <= tolerance
+    assert PASSES * solution.iterations <= most
+
+
+@pytest.mark.parametrize("make", [in_a_cube, at_random_places, with_random_costs])
+@pytest.mark.parametrize("share", [0.05, 0.01, 0.002])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-6])
+def test_auto_never_needs_many_more_passes_than_plain_alternation(make, share, tolerance):
+    problem = make(200, share)
+    auto = Auto(tolerance=tolerance).run(problem)
+    plain = LogSinkhorn(tolerance=tolerance, relaxation=1.0, max_iterations=auto.iterations).run(problem)
+    assert auto.status.is_converged
+    if plain.status.is_converged:
+        assert PASSES * auto.iterations <= PASSES * plain.iterations + 40

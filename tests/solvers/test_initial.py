@@ -81,7 +81,7 @@ def test_starts_that_cannot_be_are_refused():
     cloud, matrix = Problem(PointCloud(x, y), epsilon=0.5), Problem(CostMatrix(torch.cdist(x, y)), epsilon=0.5)
     solver, few = LogSinkhorn(), LogSinkhorn().run(Problem(PointCloud(x[:9], y[:8]), epsilon=0.5))
     with pytest.raises(ValueError, match="`init` must be one of"):
-        solver.run(cloud, init="gausian")
+        solver.run(cloud, init="normal")
     with pytest.raises(ValueError, match="needs points and a squared Euclidean cost"):
         solver.run(Problem(PointCloud(x, y, "euclidean"), epsilon=0.5), init="gaussian")
     for init in ("gaussian", "subsample"):

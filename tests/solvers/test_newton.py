@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from isotherm import LogSinkhorn, Newton, Outcome, PointCloud, Problem, Relative
+from isotherm import Grid, LogSinkhorn, Newton, Outcome, PointCloud, Problem, Relative
 from isotherm.solvers.newton import NewtonIteration, slow_modes
 from isotherm.testing import (
     as_problem,
@@ -126,3 +126,17 @@ def test_slow_modes_are_the_smallest_eigenvectors():
 def test_newton_refuses_a_switch_that_is_not_positive(switch):
     with pytest.raises(ValueError, match="`switch` must be positive"):
         Newton(switch=switch)
+
+
+def test_newton_on_a_grid():
+    axes = torch.linspace(0, 1, 12, dtype=torch.float64), torch.linspace(0, 1, 10, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(120, generator=generator, dtype=torch.float64) + 0.1 for _ in range(2))
+    a, b = a / a.sum(), b / b.sum()
+    problem = Problem(Grid(axes), a, b, epsilon=0.002)
+    solution = Newton(tolerance=1e-9).run(problem)
+    points = Problem(PointCloud(problem.geometry.source_points, problem.geometry.target_points), a, b, epsilon=0.002)
+    truth = Newton(tolerance=1e-9).run(points)
+    assert "Newton from iteration" in solution.method
+    assert solution.status.is_converged
+    torch.testing.assert_close(solution.f, truth.f, rtol=0, atol=1e-7)

@@ -66,4 +66,4 @@ class AbstractSinkhorn(AbstractSolver):
         check_warm(problem.epsilon)
         iteration = self.start(problem, initial_potentials(problem, init, self))
         solution = iterate(iteration, problem, self.rule(), callback=callback)
-        return replace(solution, method=f"{type(self).__name__}{iteration.note()}, as asked")
+        return replace(solution, method=f"{iteration.describe(type(self).__name__)}, as asked")

@@ -138,7 +138,7 @@ class _Cooling:
             solution,
             history=(*self.history, *map(numbered, solution.history)),
             iterations=solution.iterations + before,
-            method=self.method(solution.method.removesuffix(", as asked").removeprefix(self.name)),
+            method=self.method(solution.method.removesuffix(", as asked")),
         )
 
     def interrupted(self, seconds: float) -> Solution:
@@ -149,15 +149,15 @@ class _Cooling:
         solution = conclude(self.problem, kept, Outcome.INTERRUPTED, (), rule, seconds=seconds)
         before = max(1, len(self.history) * self.settings.steps)
         last = solution.history[-1]._replace(iteration=before)
-        return replace(solution, history=(*self.history[:-1], last), iterations=before, method=self.method(""))
+        return replace(
+            solution,
+            history=(*self.history[:-1], last),
+            iterations=before,
+            method=self.method(type(self.settings.solver).__name__),
+        )
 
-    @property
-    def name(self) -> str:
-        """That of the wrapped solver."""
-        return type(self.settings.solver).__name__
-
-    def method(self, note: str) -> str:
-        """What was done; the note is the wrapped solver's."""
+    def method(self, last: str) -> str:
+        """What was done, at the last temperature and before."""
         count = len(self.schedule)
         cooled = f", annealed over {count} temperatures from {self.schedule[0]:.3g}" if count > 1 else ""
-        return f"{self.name}{note}{cooled}, as asked"
+        return f"{last}{cooled}, as asked"

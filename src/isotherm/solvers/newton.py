@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,7 @@ SEEN = 40  # iterations from which the rate is taken
 PRODUCTS = 300  # most products with the Hessian in one linear system
 HALVINGS = 30
 LEAST = 1e-10  # share of the rows' mass that the Hessian's diagonal keeps against cancellation
+TRACKS = 100  # residuals of a linear system that are kept to find its slow modes
 MODES = 8  # slow modes that are kept from one linear system to the next
 
 
@@ -37,7 +39,7 @@ class Newton(AbstractSinkhorn):
     as preconditioner, no more precisely than the residual deserves; the slow modes that it met (mass between clusters)
     are projected out of the next one. A line search keeps F rising. Two passes for a product with H and for a trial of
     the line search: each counts as one iteration. For tolerances below what alternation reaches. Memory O(N + M) for
-    point clouds; needs float64 to be worth its name.
+    point clouds, a hundred vectors of length N while a system is solved; needs float64 to be worth its name.
 
     Attributes:
         tolerance: L1 error of the marginals, per unit of mass, at which to stop.
@@ -59,7 +61,7 @@ class Newton(AbstractSinkhorn):
                 [0.1345, 0.3655]])
 
     References:
-        [Cuturi2022, section 3.2], [Saad2003, chapter 9]
+        [Brauer2017], [Saad2003, chapter 9]
     """
 
     tolerance: float = DEFAULT_TOLERANCE
@@ -104,11 +106,11 @@ class NewtonIteration(AbstractIteration):
         self.taken_over_at: int | None = None
         self.work = self._work()
 
-    def note(self) -> str:
-        """See `AbstractIteration.note`."""
+    def describe(self, solver: str) -> str:
+        """See `AbstractIteration.describe`; what did not take over goes unnamed."""
         if self.taken_over_at is None:
-            return ", not needed after alternation" + self.alternation.note()
-        return f" from iteration {self.taken_over_at}"
+            return self.alternation.describe("LogSinkhorn")
+        return f"LogSinkhorn, {solver} from iteration {self.taken_over_at}"
 
     @property
     def is_relaxed(self) -> bool:
@@ -149,13 +151,14 @@ class NewtonIteration(AbstractIteration):
 
     def _alternate(self) -> Work:
         """Steps of alternation until they have become slow."""
-        seen: list[float] = []
+        seen: deque[Tensor] = deque(maxlen=SEEN)
         while True:
-            residual = self.alternation.step()
-            seen.append(float(residual))
-            yield residual
-            first, last = seen[-SEEN:][0], seen[-1]
-            if len(seen) < SEEN or not self.settings.tolerance < last <= self.settings.switch:
+            seen.append(self.alternation.step())
+            yield seen[-1]
+            if len(seen) < SEEN or self.alternation.steps % self.alternation.look_every:
+                continue
+            first, last = float(seen[0]), float(seen[-1])
+            if not self.settings.tolerance < last <= self.settings.switch:
                 continue
             way = torch.tensor([first / last, last / self.settings.tolerance]).log()
             if not 0 < float(way[1]) * SEEN < SLOW * float(way[0]):
@@ -212,12 +215,13 @@ class NewtonIteration(AbstractIteration):
             curvature = float(search @ image)
             if not curvature > 0:
                 break
-            tracks.append(scaled / size**0.5)
+            if len(tracks) < TRACKS:
+                tracks.append(scaled / size**0.5)
             turns.append(turn)
             lengths.append(size / curvature)
             direction, residual = direction + lengths[-1] * search, residual - lengths[-1] * image
         if len(lengths) > MODES:
-            self.modes = slow_modes(tracks, lengths, turns[1:])
+            self.modes = slow_modes(tracks, lengths[: len(tracks)], turns[1 : len(tracks)])
         return direction
 
     def _search(self, point: Point, direction: Tensor) -> Generator[Tensor, None, bool]:

@@ -131,9 +131,10 @@ class Alternation(AbstractIteration):
         """Whether the residual of the next step is an estimate."""
         return self.last is not None and self.last[0] != 1.0
 
-    def note(self) -> str:
-        """See `AbstractIteration.note`."""
-        return f" with over-relaxation ({self.relaxation.omega:.3g})" if self.relaxation.omega > 1 else ""
+    def describe(self, solver: str) -> str:
+        """See `AbstractIteration.describe`."""
+        omega = self.relaxation.omega
+        return f"{solver} with over-relaxation ({omega:.3g})" if omega > 1 else solver
 
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g), shapes (N,) and (M,), the target marginal exact."""

@@ -43,9 +43,9 @@ class AbstractIteration(ABC):
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g) now, shapes (N,) and (M,), units of cost."""
 
-    def note(self) -> str:
-        """What was done beyond the name of the solver, for `Solution.method`."""
-        return ""
+    def describe(self, solver: str) -> str:
+        """What was done, for `Solution.method`; the name of the solver where there is no more to say."""
+        return solver
 
     @property
     def is_relaxed(self) -> bool:
@@ -292,7 +292,7 @@ def _advice(
         )
     return (
         f"{found} after {history[-1].iteration} iterations{_forecast(history, rule.tolerance)}{_precision_note(problem)}. "
-        f"Raise max_iterations or epsilon, or use Annealed(). The bounds in `certificate` are valid."
+        f"Raise max_iterations or epsilon, or use Annealed() or Newton(). The bounds in `certificate` are valid."
     )
 
 
