@@ -114,7 +114,7 @@ sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and unde
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=.ci \
 	  ISOTHERM_EXTENSION="$$(ls build/sanitize/_cpu*.so)" $(BIN)/python -m pytest -q -p other_extension \
-	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py $(SANITIZE_ARGS)
+	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_axis_passes.py $(SANITIZE_ARGS)
 
 .PHONY: test-base
 test-base: $(VENV)-base/.base  ## Check the base install alone: torch and numpy, no extras

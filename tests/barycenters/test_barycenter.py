@@ -112,19 +112,19 @@ def bures(covariances: list[Tensor], shares: list[float]) -> Tensor:
 
 
 def test_barycenter_of_tilted_gaussians_tends_to_the_exact_one():
-    axis = torch.linspace(-5.0, 5.0, 51, dtype=torch.float64)
+    axis = torch.linspace(-4.5, 4.5, 31, dtype=torch.float64)
     nodes = Grid((axis, axis)).source_points
     covariances = [torch.tensor([[1.2, 0.7], [0.7, 0.8]]).double(), torch.tensor([[0.6, -0.3], [-0.3, 1.4]]).double()]
     images = []
     for covariance in covariances:
         density = torch.exp(-0.5 * (nodes @ torch.linalg.inv(covariance) * nodes).sum(1))
-        images.append((density / density.sum()).reshape(51, 51))
-    found = barycenter(images, [0.4, 0.6], epsilon=0.2, support=Grid((axis, axis)), tolerance=1e-6)
+        images.append((density / density.sum()).reshape(31, 31))
+    found = barycenter(images, [0.4, 0.6], epsilon=0.3, support=Grid((axis, axis)), tolerance=1e-4)
     covariance = nodes.T @ (found.mass[:, None] * nodes)
-    torch.testing.assert_close(covariance, bures(covariances, [0.4, 0.6]), rtol=0, atol=0.01)
-    plain = barycenter(images, [0.4, 0.6], epsilon=0.2, support=Grid((axis, axis)), tolerance=1e-6, debiased=False)
+    torch.testing.assert_close(covariance, bures(covariances, [0.4, 0.6]), rtol=0, atol=0.02)
+    plain = barycenter(images, [0.4, 0.6], epsilon=0.3, support=Grid((axis, axis)), tolerance=1e-4, debiased=False)
     blur = nodes.T @ (plain.mass[:, None] * nodes) - covariance
-    torch.testing.assert_close(blur, 0.1 * torch.eye(2).double(), rtol=0, atol=0.02)  # epsilon / 2 on every axis
+    torch.testing.assert_close(blur, 0.15 * torch.eye(2).double(), rtol=0, atol=0.02)  # epsilon / 2 on every axis
 
 
 def spots(seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -228,22 +228,22 @@ def quantiles(count: int, deviation: float, mean: float = 0.0) -> Tensor:
 
 
 def test_free_barycenter_on_a_line_averages_quantiles():
-    one, two = quantiles(12, 1.0, -2.0), quantiles(12, 0.4, 3.0)
-    start = FreeSupport(quantiles(12, 0.5))
-    found = barycenter([one, two], [0.25, 0.75], epsilon=0.02, support=start, tolerance=1e-4)
+    one, two = quantiles(6, 1.0, -2.0), quantiles(6, 0.4, 3.0)
+    start = FreeSupport(quantiles(6, 0.5))
+    found = barycenter([one, two], [0.25, 0.75], epsilon=0.05, support=start, tolerance=1e-3)
     assert found.status.is_converged
     torch.testing.assert_close(found.points, 0.25 * one + 0.75 * two, rtol=0, atol=0.03)
-    assert found.weights.tolist() == [pytest.approx(1 / 12)] * 12
+    assert found.weights.tolist() == [pytest.approx(1 / 6)] * 6
 
 
-@pytest.mark.parametrize("epsilon", [0.2, 0.5])
-def test_free_barycenter_of_a_gaussian_shrinks_by_half_epsilon_unless_debiased(epsilon):
-    cloud = quantiles(60, 1.0)
+def test_free_barycenter_of_a_gaussian_shrinks_by_half_epsilon_unless_debiased():
+    epsilon = 0.5
+    cloud = quantiles(40, 1.0)
     variance = float(cloud.square().mean())
-    start = FreeSupport(quantiles(60, 0.9))
-    plain = barycenter([cloud], epsilon=epsilon, support=start, debiased=False, tolerance=1e-4)
+    start = FreeSupport(quantiles(40, 0.9))
+    plain = barycenter([cloud], epsilon=epsilon, support=start, debiased=False, tolerance=1e-3)
     assert float(plain.points.square().mean()) == pytest.approx(variance - epsilon / 2, abs=0.03)
-    true = barycenter([cloud], epsilon=epsilon, support=start, tolerance=1e-4)
+    true = barycenter([cloud], epsilon=epsilon, support=start, tolerance=1e-3)
     assert float(true.points.square().mean()) == pytest.approx(variance, abs=0.01)
 
 
