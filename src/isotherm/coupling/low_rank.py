@@ -24,6 +24,7 @@ class LowRankCoupling(AbstractCoupling):
         q: Q, coupling of the sources with the intermediate points, shape (N, r), non-negative.
         r: R, coupling of the targets with them, shape (M, r), non-negative.
         g: Masses of the intermediate points, shape (r,), positive: the column sums of Q and of R.
+        source_points: Coordinates of the sources, shape (N, D), if known.
 
     Example:
         >>> half = torch.eye(2) / 2

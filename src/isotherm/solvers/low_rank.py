@@ -42,6 +42,12 @@ class LowRankSolution:
         tolerance: The relative decrease over ten updates that was asked for.
         method: What was done, in a sentence.
         seconds: Wall time.
+
+    Example:
+        >>> from isotherm.problem import Problem
+        >>> line = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+        >>> LowRank(rank=1).run(Problem(PointCloud(line, line), epsilon=0.0)).transport_cost  # independence
+        0.5
     """
 
     problem: Problem
