@@ -1,9 +1,9 @@
 """Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
 
 Read in this order: `pairs` and `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`,
-`product_sum`, `sinkhorn_step`, `plan_grad`, `plan_hessian`, `batched_softmin`,
-`axis_log_sum` and `axis_max` (grids); each folder holds one reduction: its `reference`, the
-definition in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
+`product_sum`, `sinkhorn_step`, `sinkhorn_sweeps`, `plan_grad`, `plan_hessian`, `batched_softmin`, `axis_log_sum` and
+`axis_max` (grids); each folder holds one reduction: its `reference`, the definition in plain torch, and `cpu`, fused.
+`ops` makes operators of torch of the passes that are differentiated.
 `dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
 pass.h, then one reduction).
 """
@@ -27,6 +27,9 @@ from .product_sum import product_sum as product_sum
 from .sinkhorn_step import RowUpdate as RowUpdate
 from .sinkhorn_step import is_fused as is_fused
 from .sinkhorn_step import sinkhorn_step as sinkhorn_step
+from .sinkhorn_sweeps import Sweeps as Sweeps
+from .sinkhorn_sweeps import Swept as Swept
+from .sinkhorn_sweeps import sinkhorn_sweeps as sinkhorn_sweeps
 from .softmin import log_sum_exp as log_sum_exp
 from .softmin import softmin as softmin
 from .source import BLOCK_ENTRIES as BLOCK_ENTRIES
@@ -40,6 +43,8 @@ __all__ = [
     "CostSource",
     "Formula",
     "RowUpdate",
+    "Sweeps",
+    "Swept",
     "axis_log_sum",
     "axis_max",
     "backends",
@@ -57,6 +62,7 @@ __all__ = [
     "product_sum",
     "row_blocks",
     "sinkhorn_step",
+    "sinkhorn_sweeps",
     "softmin",
     "use",
     "value_hessian",

@@ -6,6 +6,7 @@
 #include "probe.h"
 #include "softmin.h"
 #include "step.h"
+#include "sweeps.h"
 
 #define TEXT_OF(name) #name
 #define TEXT(name) TEXT_OF(name)
@@ -13,14 +14,13 @@
 namespace isotherm {
 namespace ISA {
 
-extern const Table table = {
-    TEXT(ISA),
-    BYTES,
-    {softmin<float>, hard_min<float>, plan_apply<float>, plan_cost<float>, conditional_mean<float>, plan_grad<float>,
-     product_sum<float>, sinkhorn_step<float>, axis_log_sum<float>, axis_max<float>, probe_fma<float>, probe_exp<float>},
-    {softmin<double>, hard_min<double>, plan_apply<double>, plan_cost<double>, conditional_mean<double>, plan_grad<double>,
-     product_sum<double>, sinkhorn_step<double>, axis_log_sum<double>, axis_max<double>, probe_fma<double>, probe_exp<double>},
+template <class T>
+constexpr Kernels<T> KERNELS = {
+    softmin<T>, hard_min<T>, plan_apply<T>, plan_cost<T>, conditional_mean<T>, plan_grad<T>, product_sum<T>,
+    sinkhorn_step<T>, axis_log_sum<T>, axis_max<T>, sinkhorn_sweeps<T>, probe_fma<T>, probe_exp<T>,
 };
+
+extern const Table table = {TEXT(ISA), BYTES, KERNELS<float>, KERNELS<double>};
 
 }  // namespace ISA
 }  // namespace isotherm

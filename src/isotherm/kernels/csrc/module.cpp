@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <optional>
@@ -338,6 +339,74 @@ void axis_max(Input h, Input costs, Output out, int threads) {
   (wants_double ? chosen.f64.axis_max : chosen.f32.axis_max)(axis, threads);
 }
 
+// Sweeps of one problem as Python hands them over, keeping the arrays alive.
+struct BoundSweeps {
+  const BoundCosts costs;
+  std::vector<Input> inputs;
+  std::vector<Output> outputs;
+  std::vector<double> residuals, changes;
+  int64_t done = 0;
+  double dual = 0.0;
+  bool has_dropped = false;
+  Sweeps sweeps{};
+
+  // settings: epsilon, rho_a, rho_b, omega, last omega, dual, tolerance.
+  BoundSweeps(const BoundCosts& c, Input a, Input b, Input f, Input g, std::optional<Input> before,
+              const std::vector<double>& settings, int64_t count, Output next_f, Output next_g, Output exact_g,
+              Output softmin)
+      : costs(c), inputs{a, b, f, g}, outputs{next_f, next_g, exact_g, softmin} {
+    c.expect(a, "a", {c.n()});
+    c.expect(b, "b", {c.m()});
+    c.expect(f, "f", {c.n()});
+    c.expect(g, "g", {c.m()});
+    if (before) {
+      c.expect(*before, "before", {c.n()});
+      inputs.push_back(*before);
+    }
+    c.expect(next_f, "next_f", {c.n()});
+    c.expect(next_g, "next_g", {c.m()});
+    c.expect(exact_g, "exact_g", {c.m()});
+    c.expect(softmin, "softmin", {c.n()});
+    if (c.n() < 1 || c.m() < 1) reject_value("A problem needs a source and a target: got none on one side.");
+    if (settings.size() != 7) reject_value("`settings` must hold seven numbers: got " + std::to_string(settings.size()) + ".");
+    if (count < 1) reject_value("`count` must be positive: got " + std::to_string(count) + ".");
+    check_temperature(settings[0]);
+    for (int k = 1; k < 5; ++k)
+      if (!(settings[k] > 0.0)) reject_value("Prices and factors must be positive: got " + std::to_string(settings[k]) + ".");
+    residuals.resize(count);
+    changes.resize(count);
+    sweeps = {a.data(), b.data(), f.data(), g.data(), before ? before->data() : nullptr,
+              settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], count,
+              next_f.data(), next_g.data(), exact_g.data(), softmin.data(), residuals.data(), changes.data(),
+              &done, &dual, &has_dropped};
+  }
+  BoundSweeps(const BoundSweeps&) = delete;
+  BoundSweeps& operator=(const BoundSweeps&) = delete;
+
+  void run(const Table& chosen, int threads) const {
+    if (costs.is_double_) chosen.f64.sinkhorn_sweeps(costs.costs, sweeps, threads);
+    else chosen.f32.sinkhorn_sweeps(costs.costs, sweeps, threads);
+  }
+
+  nb::tuple found() const {
+    return nb::make_tuple(std::vector<double>(residuals.begin(), residuals.begin() + done),
+                          std::vector<double>(changes.begin(), changes.begin() + done), dual, has_dropped);
+  }
+};
+
+// Several problems: each by one thread, the largest first so that the threads end together. One: by all.
+void sinkhorn_sweeps(const std::vector<const BoundSweeps*>& problems, int threads) {
+  std::vector<const BoundSweeps*> sorted = problems;
+  std::stable_sort(sorted.begin(), sorted.end(), [](const BoundSweeps* p, const BoundSweeps* q) {
+    return p->costs.n() * p->costs.m() > q->costs.n() * q->costs.m();
+  });
+  const Table& chosen = table();
+  const nb::gil_scoped_release unlocked;
+  if (sorted.size() == 1) return sorted[0]->run(chosen, threads);
+  auto one = [&](int64_t k) { sorted[k]->run(chosen, 1); };
+  parallel(int64_t(sorted.size()), threads, [](void* f, int64_t k) { (*static_cast<decltype(one)*>(f))(k); }, &one);
+}
+
 }  // namespace
 
 NB_MODULE(_cpu, m) {
@@ -381,4 +450,12 @@ NB_MODULE(_cpu, m) {
   m.def("axis_log_sum", &axis_log_sum, nb::arg("h"), nb::arg("costs"), nb::arg("weights").none(), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
   m.def("axis_max", &axis_max, nb::arg("h"), nb::arg("costs"), nb::arg("out"), nb::arg("threads"));
+  nb::class_<BoundSweeps>(m, "Sweeps", "Sweeps of one problem and what came of them.")
+      .def(nb::init<const BoundCosts&, Input, Input, Input, Input, std::optional<Input>, const std::vector<double>&,
+                    int64_t, Output, Output, Output, Output>(),
+           nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("f"), nb::arg("g"), nb::arg("before").none(),
+           nb::arg("settings"), nb::arg("count"), nb::arg("next_f"), nb::arg("next_g"), nb::arg("exact_g"),
+           nb::arg("softmin"))
+      .def("found", &BoundSweeps::found, "Residuals, changes, dual value, whether it dropped.");
+  m.def("sinkhorn_sweeps", &sinkhorn_sweeps, nb::arg("problems"), nb::arg("threads"));
 }

@@ -27,7 +27,7 @@ inline int64_t stride_of(int64_t terms) { return terms > MAX_DIFFERENCES ? terms
 
 struct Scratch {
   void* memory;
-  explicit Scratch(int64_t bytes) : memory(acquire(bytes)) {}
+  explicit Scratch(int64_t bytes, bool is_zeroed = true) : memory(acquire(bytes, is_zeroed)) {}
   ~Scratch() { release(memory); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -25,6 +25,18 @@ struct Step {
   void *f_raw, *f_next, *g_raw;  // (n,), (n,), (m,)
 };
 
+// Relaxed sweeps of one problem; see kernels/sinkhorn_sweeps/front.py for the equations.
+struct Sweeps {
+  const void *a, *b, *f, *g, *before;  // weights, potentials, soft minimum of the last sweep or null
+  double epsilon, rho_a, rho_b, omega, last_omega, dual, tolerance;
+  int64_t count;
+  void *next_f, *next_g, *exact_g, *softmin;  // (n,), (m,), (m,), (n,)
+  double *residuals, *changes;                // (count,)
+  int64_t* done;                              // sweeps that were made
+  double* last_dual;
+  bool* has_dropped;
+};
+
 // Sums over the plan exp((p_i + q_j - C_ij) / epsilon). What is not asked for is null.
 struct Plan {
   const void *p, *q;  // (n,), (m,)
@@ -56,6 +68,7 @@ struct Kernels {
   void (*sinkhorn_step)(const Costs&, const Step&, int threads);
   void (*axis_log_sum)(const Axis&, double epsilon, int threads);
   void (*axis_max)(const Axis&, int threads);
+  void (*sinkhorn_sweeps)(const Costs&, const Sweeps&, int threads);
   double (*probe_fma)(int64_t repeats);  // see probe.h
   double (*probe_exp)(int64_t repeats);
 };
@@ -75,8 +88,8 @@ namespace baseline { extern const Table table; }
 void parallel(int64_t count, int threads, void (*body)(void* context, int64_t k), void* context);
 const char* thread_source();
 
-// Zeroed, aligned to 64 bytes; throws std::bad_alloc. Freed by release().
-void* acquire(int64_t bytes);
+// Aligned to 64 bytes, zeroed unless told; throws std::bad_alloc. Freed by release().
+void* acquire(int64_t bytes, bool is_zeroed = true);
 void release(void* memory);
 
 }  // namespace isotherm

@@ -143,11 +143,11 @@ void parallel(int64_t count, int threads, void (*body)(void*, int64_t), void* co
 
 const char* thread_source() { return openmp() ? "torch's OpenMP" : "own pool"; }
 
-void* acquire(int64_t bytes) {
+void* acquire(int64_t bytes, bool is_zeroed) {
   const size_t rounded = (size_t(bytes) + 127) / 64 * 64;
   void* memory = std::aligned_alloc(64, rounded);
   if (!memory) throw std::bad_alloc();
-  std::memset(memory, 0, rounded);
+  if (is_zeroed) std::memset(memory, 0, rounded);
   return memory;
 }
 
