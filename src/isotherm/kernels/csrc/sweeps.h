@@ -235,7 +235,7 @@ class Sweeper {
       dot_rows(i, found);
       T factor[ROWS];
       update_rows(i, found, least, factor, state);
-      add_to_columns(kernel_row(i), columns, factor, sums);
+      add_rows(kernel_row(i), columns, factor, sums);
       carried += ROWS;
       if (carried >= CARRY_ROWS) flush();
       if (state.is_lost && !pass) break;
