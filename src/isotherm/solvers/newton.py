@@ -38,7 +38,7 @@ class Newton(AbstractSinkhorn):
     with r = P 1, c = P' 1 and w_i = a_i exp(-f_i / rho_a). The system is solved by conjugate gradients with the diagonal
     as preconditioner, no more precisely than the residual deserves; the slow modes that it met (mass between clusters)
     are projected out of the next one. A line search keeps F rising. Two passes for a product with H and for a trial of
-    the line search: each counts as one iteration. For tolerances below what alternation reaches. Memory O(N + M) for
+    the line search: each counts as one iteration; a pass for the diagonal of each system is not counted. For tolerances below what alternation reaches. Memory O(N + M) for
     point clouds, a hundred vectors of length N while a system is solved; needs float64 to be worth its name.
 
     Attributes:
@@ -227,7 +227,8 @@ class NewtonIteration(AbstractIteration):
     def _search(self, point: Point, direction: Tensor) -> Generator[Tensor, None, bool]:
         """Shorten the step until the value rises; where rounding hides that, until the residual falls."""
         # Between clusters that hardly touch the model sees no end to the rise; costs bound how far potentials can be.
-        longest = float(direction.abs().max()) / (4.0 * self.problem.geometry.coordinate_scale + self.problem.epsilon)
+        reach = sum(float(potential.max() - potential.min()) for potential in (point.f, point.g)) + self.problem.epsilon
+        longest = float(direction.abs().max()) / (4.0 * (reach + self.problem.geometry.coordinate_scale))
         slope, length = float(point.gradient @ direction), 1.0 / max(1.0, longest)
         for _ in range(HALVINGS):
             f = torch.where(self.problem.a > 0, point.f + length * direction, point.softmin)
