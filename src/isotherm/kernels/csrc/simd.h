@@ -38,7 +38,7 @@ template <>
 struct Simd<double> {
   typedef double V __attribute__((vector_size(BYTES)));
   typedef uint64_t I __attribute__((vector_size(BYTES)));
-  static constexpr double HUGE_SCORE = 1e308;
+  static constexpr double HUGE_SCORE = 8e307;
 };
 typedef Simd<float>::V VF;
 typedef Simd<double>::V VD;
