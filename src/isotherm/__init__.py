@@ -49,6 +49,7 @@ from .solvers import StopSolve as StopSolve
 from .solvers import Symmetric as Symmetric
 from .solvers import TemperaturePath as TemperaturePath
 from .solvers import solve as solve
+from .solvers import solve_batch as solve_batch
 from .solvers import temperature_path as temperature_path
 
 __version__ = _version("isotherm")
@@ -93,5 +94,6 @@ __all__ = [
     "TemperaturePath",
     "barycenter",
     "solve",
+    "solve_batch",
     "temperature_path",
 ]

@@ -29,6 +29,7 @@ from .sinkhorn_step import is_fused as is_fused
 from .sinkhorn_step import sinkhorn_step as sinkhorn_step
 from .sinkhorn_sweeps import Sweeps as Sweeps
 from .sinkhorn_sweeps import Swept as Swept
+from .sinkhorn_sweeps import is_swept as is_swept
 from .sinkhorn_sweeps import sinkhorn_sweeps as sinkhorn_sweeps
 from .softmin import log_sum_exp as log_sum_exp
 from .softmin import softmin as softmin
@@ -53,6 +54,7 @@ __all__ = [
     "conditional_mean",
     "hard_min",
     "is_fused",
+    "is_swept",
     "log_sum_exp",
     "plan_apply",
     "plan_block",

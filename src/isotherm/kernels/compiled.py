@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.utils.dlpack import to_dlpack
 
 from isotherm.kernels.source import formula_of
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from isotherm.kernels.source import CostSource, Formula
+
+# A tensor as the extension reads and writes it. Handed over as it is, torch's `__dlpack__` would run in between: Python
+# code, where the extension's reader swallows an interrupt.
+handed = to_dlpack
 
 extension: Any = None
 _missing = ""
@@ -122,11 +127,11 @@ def bind(costs: CostSource) -> Any:
 def bind_formula(formula: Formula) -> Any:
     """A formula as the extension takes it."""
     if formula.kind == "stored":
-        return extension.Costs("stored", formula.x.detach(), None, formula.scale, formula.offset)
+        return extension.Costs("stored", handed(formula.x.detach()), None, formula.scale, formula.offset)
     y = None if formula.y is None else plain(formula.y)
     return extension.Costs(formula.kind, plain(formula.x), y, formula.scale, formula.offset)
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """Numbers next to each other in memory, outside every autograd graph."""
-    return tensor.detach().contiguous()
+def plain(tensor: Tensor) -> Any:
+    """Numbers next to each other in memory, outside every autograd graph, as the extension reads them."""
+    return handed(tensor.detach().contiguous())

@@ -18,6 +18,7 @@ from .newton import Newton as Newton
 from .scaling import Scaling as Scaling
 from .solve import ConvergenceError as ConvergenceError
 from .solve import solve as solve
+from .solve_batch import solve_batch as solve_batch
 from .stopping import StopSolve as StopSolve
 from .symmetric import Symmetric as Symmetric
 from .temperature_path import TemperaturePath as TemperaturePath
@@ -39,5 +40,6 @@ __all__ = [
     "Symmetric",
     "TemperaturePath",
     "solve",
+    "solve_batch",
     "temperature_path",
 ]

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Self
 
-import torch
 from torch import Tensor
 
 from isotherm._checks import check_warm
 from isotherm.solvers.initial import initial_potentials
 from isotherm.solvers.stopping import AbstractIteration, Callback, StoppingRule, iterate
+from isotherm.solvers.work import Work, perform
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -37,6 +37,23 @@ class AbstractSolver(ABC):
             A solution whose `status` says whether it converged; no exception is raised when it did not.
         """
 
+    def work(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Work:
+        """`run`, asking for blocks of sweeps instead of making them; see `isotherm.solvers.work`.
+
+        Args:
+            problem: What to solve.
+            init: Where to start.
+            callback: Called with each `Check`.
+
+        Yields:
+            Sweeps to be made by whoever drives the solve.
+
+        Returns:
+            The solution.
+        """
+        return self.run(problem, init=init, callback=callback)
+        yield  # a solver that says nothing of its sweeps makes them itself
+
     @abstractmethod
     def with_tolerance(self, tolerance: float) -> Self:
         """The same solver with another L1 tolerance."""
@@ -60,10 +77,13 @@ class AbstractSinkhorn(AbstractSolver):
         """The same settings with another tolerance."""
         return replace(self, tolerance=tolerance)  # pyright: ignore[reportArgumentType]
 
-    @torch.no_grad()
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem; see `AbstractSolver.run`. A ValueError at temperature zero."""
+        return perform(self.work(problem, init=init, callback=callback))
+
+    def work(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Work:
+        """See `AbstractSolver.work`."""
         check_warm(problem.epsilon)
         iteration = self.start(problem, initial_potentials(problem, init, self))
-        solution = iterate(iteration, problem, self.rule(), callback=callback)
+        solution = yield from iterate(iteration, problem, self.rule(), callback=callback)
         return replace(solution, method=f"{iteration.describe(type(self).__name__)}, as asked")

@@ -16,8 +16,12 @@ from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
 from isotherm.solvers.initial import Init, initial_potentials
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
 from isotherm.solvers.stopping import StopSolve, conclude, is_finite
+from isotherm.solvers.work import Work, perform
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from isotherm.kernels import Sweeps, Swept
     from isotherm.problem import Problem
     from isotherm.solution import Solution
     from isotherm.solvers.stopping import Callback
@@ -85,15 +89,18 @@ class Annealed(AbstractSolver):
         levels = math.ceil(math.log(to / first) / math.log(self.ratio) - 1e-9)
         return (*(first * self.ratio**k for k in range(levels)), to)
 
-    @torch.no_grad()
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem; see `AbstractSolver.run`. Only the last temperature is held to the tolerance."""
+        return perform(self.work(problem, init=init, callback=callback))
+
+    def work(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Work:
+        """See `AbstractSolver.work`."""
         check_warm(problem.epsilon)
         started = time.perf_counter()
         cooling = _Cooling(self, problem, init)
         try:
-            cooling.work(callback)
-            solution = cooling.finish(callback)
+            yield from cooling.work(callback)
+            solution = yield from cooling.finish(callback)
         except (KeyboardInterrupt, StopSolve):
             return cooling.interrupted(time.perf_counter() - started)
         return replace(solution, seconds=time.perf_counter() - started)
@@ -109,14 +116,15 @@ class _Cooling:
         self.potentials = initial_potentials(problem, init, settings)
         self.history: list[Check] = []
 
-    def work(self, callback: Callback | None) -> None:
+    def work(self, callback: Callback | None) -> Generator[Sweeps, Swept, None]:
         """A few steps at each temperature; an end to them where a potential is no number."""
         steps = self.settings.steps
         for epsilon in self.schedule[:-1]:
             iteration = self.settings.solver.start(self.problem.at(epsilon), self.potentials)
-            residual = torch.zeros(())
-            for _ in range(steps):
-                residual = iteration.step()
+            residual, done = 0.0, 0
+            while done < steps:
+                looks = yield from iteration.advance(steps - done, -1.0)
+                residual, done = looks[-1][0], done + len(looks)
             self.history.append(Check((len(self.history) + 1) * steps, epsilon, float(residual)))
             if is_finite(iteration.potentials()):
                 self.potentials = iteration.potentials()
@@ -125,7 +133,7 @@ class _Cooling:
             if not is_finite(iteration.potentials()):
                 break
 
-    def finish(self, callback: Callback | None) -> Solution:
+    def finish(self, callback: Callback | None) -> Work:
         """The wrapped solver at the temperature that was asked for."""
         before = len(self.history) * self.settings.steps
 
@@ -133,7 +141,7 @@ class _Cooling:
             return check._replace(iteration=check.iteration + before)
 
         last = None if callback is None else lambda check: callback(numbered(check))
-        solution = self.settings.solver.run(self.problem, init=self.potentials, callback=last)
+        solution = yield from self.settings.solver.work(self.problem, init=self.potentials, callback=last)
         return replace(
             solution,
             history=(*self.history, *map(numbered, solution.history)),

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import torch
 
 from isotherm.geometry import Grid
+from isotherm.kernels import is_swept
 from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
 from isotherm.solvers.annealed import Annealed
+from isotherm.solvers.blocks import block_costs
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
 from isotherm.solvers.newton import Newton
 from isotherm.solvers.scaling import Scaling
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, StoppingRule, StopSolve, remaining_iterations
 from isotherm.solvers.symmetric import Symmetric, why_not_symmetric
+from isotherm.solvers.work import perform
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
     from isotherm.solution import Check, Solution
     from isotherm.solvers.initial import Init
     from isotherm.solvers.stopping import Callback
+    from isotherm.solvers.work import Work
 
 SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memory
 WATCHED = 10  # iterations from which the rest is predicted
@@ -104,6 +108,9 @@ class Auto(AbstractSolver):
             obstacles = [f"{sources} x {targets} costs are recomputed rather than stored"]
         elif is_double and self.tolerance <= TIGHT:
             obstacles = [f"a tolerance of {self.tolerance:.0e} may need Newton's method"]
+        elif (costs := block_costs(problem)) is not None and is_swept(costs, problem.a):
+            few = f"{sources} x {targets} costs are few enough for sweeps in compiled blocks"
+            return Choice(LogSinkhorn(**self._settings()), few)
         else:
             obstacles = scaling.why_not(problem, problem.geometry.for_iteration().cost_range())
         if not obstacles:
@@ -113,14 +120,20 @@ class Auto(AbstractSolver):
 
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem with the chosen solver; see `AbstractSolver.run`."""
+        return perform(self.work(problem, init=init, callback=callback))
+
+    def work(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Work:
+        """See `AbstractSolver.work`."""
         solver, reason = self.choose(problem)
         if not isinstance(solver, AbstractSinkhorn) or isinstance(solver, Symmetric) or init is not None:
-            return _explained(solver.run(problem, init=init, callback=callback), reason)
-        annealed = Annealed(solver=solver)
+            return _explained((yield from solver.work(problem, init=init, callback=callback)), reason)
+        is_double = problem.geometry.dtype == torch.float64
+        patient = Newton(**self._settings()) if is_double and isinstance(solver, LogSinkhorn) else solver
+        annealed = Annealed(solver=patient)
         if len(annealed.schedule(problem)) == 1:
-            return _explained(solver.run(problem, callback=callback), reason)
+            return _explained((yield from solver.work(problem, callback=callback)), reason)
         watch = _Watch(solver.rule().tolerance, callback)
-        solution = solver.run(problem, callback=watch)
+        solution = yield from solver.work(problem, callback=watch)
         if not watch.has_given_up:
             return _explained(solution, reason)
         watched = watch.history[-1].iteration
@@ -129,7 +142,7 @@ class Auto(AbstractSolver):
             return check._replace(iteration=check.iteration + watched)
 
         try:
-            cooled = annealed.run(
+            cooled = yield from annealed.work(
                 problem, callback=None if callback is None else lambda check: callback(numbered(check))
             )
         except KeyboardInterrupt:  # before the first step

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from isotherm.kernels import RowUpdate, is_fused, sinkhorn_step
 from isotherm.solvers.abstract import AbstractSinkhorn
+from isotherm.solvers.blocks import BlockedAlternation, block_costs
 from isotherm.solvers.relaxation import AbstractSweep, Alternation, check_relaxation
-from isotherm.solvers.stopping import DEFAULT_TOLERANCE
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -61,9 +62,11 @@ class LogSinkhorn(AbstractSinkhorn):
         self.rule()
         check_relaxation(self.relaxation)
 
-    def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> Alternation:
-        """Begin iterating."""
+    def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> AbstractIteration:
+        """Begin iterating; in blocks of sweeps where the problem is small."""
         f = None if potentials is None else potentials[0]
+        if (costs := block_costs(problem)) is not None:
+            return BlockedAlternation(problem, costs, f, self.relaxation)
         return Alternation(problem, LogSweep(problem), f, self.relaxation)
 
 

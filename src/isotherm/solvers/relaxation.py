@@ -77,12 +77,20 @@ class Relaxation:
     def __init__(self, fixed: float | None) -> None:
         self.fixed = fixed
         self.omega = 1.0 if fixed is None else fixed
-        self.changes: list[Tensor] = []
+        self.changes: list[Tensor | float] = []
 
-    def observe(self, change: Tensor) -> None:
+    def due(self) -> int:
+        """Observations to the next estimate."""
+        if self.fixed is not None:
+            return PERIOD
+        return 1 + (FIRST if self.omega == 1.0 else PERIOD) - len(self.changes)
+
+    def observe(self, change: Tensor | float) -> None:
         """Note how far the potentials are from their soft minima; estimate the factor when it is time to."""
+        if self.fixed is not None:
+            return
         self.changes.append(change)
-        if self.fixed is not None or len(self.changes) <= (FIRST if self.omega == 1.0 else PERIOD):
+        if self.due() > 0:
             return
         span = len(self.changes) // 2
         first, last = float(self.changes[-1 - span]), float(self.changes[-1])
@@ -93,6 +101,10 @@ class Relaxation:
         elif rate < 1.0:
             self.omega = max(1.0, 2.0 - RETREAT * (2.0 - self.omega))
         self.changes = self.changes[-1:]
+
+    def note(self) -> str:
+        """The factor in words, for `Solution.method`."""
+        return f" with over-relaxation ({self.omega:.3g})" if self.omega > 1 else ""
 
     def restart(self) -> None:
         """Forget the rate: the dual value dropped."""
@@ -133,8 +145,7 @@ class Alternation(AbstractIteration):
 
     def describe(self, solver: str) -> str:
         """See `AbstractIteration.describe`."""
-        omega = self.relaxation.omega
-        return f"{solver} with over-relaxation ({omega:.3g})" if omega > 1 else solver
+        return solver + self.relaxation.note()
 
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g), shapes (N,) and (M,), the target marginal exact."""

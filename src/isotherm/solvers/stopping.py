@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,11 @@ from isotherm.solution import Check, MarginalError, Solution, marginal_error
 
 if TYPE_CHECKING:
     from isotherm.geometry import AbstractGeometry
+    from isotherm.kernels import Sweeps, Swept
     from isotherm.problem import Problem
 
 Callback = Callable[[Check], None]
+Look = tuple[Tensor | float, bool]  # a residual, and whether it is an estimate
 
 DEFAULT_TOLERANCE = 1e-4  # L1 marginal error per unit of mass
 PATIENCE = 50  # looks at the residual without progress before rounding is suspected
@@ -39,6 +41,24 @@ class AbstractIteration(ABC):
         before and after. Where `is_relaxed` it is an estimate.
         """
 
+    def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
+        """Take one step, or several where it pays to ask for a block of sweeps.
+
+        Args:
+            count: How many at most.
+            tolerance: Residual at which to stop; negative never stops.
+
+        Yields:
+            Sweeps to be made by whoever drives the solve.
+
+        Returns:
+            The residual before each step, and whether it is an estimate.
+        """
+        del count, tolerance
+        is_estimate = self.is_relaxed
+        return [(self.step(), is_estimate)]
+        yield  # asks for nothing
+
     @abstractmethod
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g) now, shapes (N,) and (M,), units of cost."""
@@ -46,6 +66,11 @@ class AbstractIteration(ABC):
     def describe(self, solver: str) -> str:
         """What was done, for `Solution.method`; the name of the solver where there is no more to say."""
         return solver
+
+    def go_back(self, count: int) -> Generator[Sweeps, Swept, None]:
+        """Make the potentials those after so many updates of the last `advance` only."""
+        del count
+        yield from ()
 
     @property
     def is_relaxed(self) -> bool:
@@ -101,7 +126,7 @@ class StoppingRule:
 
 def iterate(
     iteration: AbstractIteration, problem: Problem, rule: StoppingRule, *, callback: Callback | None
-) -> Solution:
+) -> Generator[Sweeps, Swept, Solution]:
     """Step until the rule is met, and judge the result.
 
     Args:
@@ -110,6 +135,9 @@ def iterate(
         rule: When to stop.
         callback: Called at each look at the residual.
 
+    Yields:
+        Sweeps to be made by whoever drives the solve.
+
     Returns:
         The solution, its errors recomputed from the potentials it carries. An interrupt (Ctrl-C, or `StopSolve` from
         the callback) ends the steps; what was reached is judged and returned like any other result.
@@ -117,16 +145,17 @@ def iterate(
     started = time.perf_counter()
     solve = _Solve(iteration, problem, rule)
     try:
-        solve.work(callback)
+        yield from solve.work(callback)
     except (KeyboardInterrupt, StopSolve):
         solve.outcome = Outcome.INTERRUPTED
     seconds = time.perf_counter() - started
+    results = problem, solve.kept, solve.outcome, solve.history, rule
     try:
-        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, seconds=seconds)
+        return conclude(*results, seconds=seconds, error=solve.error)
     except KeyboardInterrupt:
         if solve.outcome is Outcome.INTERRUPTED:
             raise  # the second one means it
-        return conclude(problem, solve.kept, solve.outcome, solve.history, rule, seconds=seconds)
+        return conclude(*results, seconds=seconds)
 
 
 class _Solve:
@@ -139,34 +168,71 @@ class _Solve:
         if not is_finite(self.kept):
             self.kept = torch.zeros_like(problem.a), torch.zeros_like(problem.b)  # any finite pair has valid bounds
         self.outcome = Outcome.MAX_ITERATIONS
-        self.next_claim = self.calm_since = 0
+        self.next_claim = self.idle = 0  # looks without progress
+        self.best = math.inf
+        self.error: MarginalError | None = None  # of what is kept, once judged
 
-    def work(self, callback: Callback | None) -> None:
+    def work(self, callback: Callback | None) -> Generator[Sweeps, Swept, None]:
         """Step until there is an outcome or the budget is spent."""
         every, budget = self.rule.check_every or look_interval(self.problem.geometry), self.rule.max_iterations
-        for step in range(1, budget + 1):
-            is_estimate = self.iteration.is_relaxed
-            residual = self.iteration.step()
-            if step % every and step < budget:
+        step, tolerance = 0, self.rule.tolerance if every == 1 else -1.0
+        while self.outcome is Outcome.MAX_ITERATIONS and step < budget:
+            ahead = every - step % every if every > 1 else budget
+            looks = yield from self.iteration.advance(min(budget - step, ahead), tolerance)
+            checks = list[Check]()
+            for residual, _ in looks:
+                step += 1
+                if step % every == 0 or step == budget:
+                    checks.append(Check(step, self.problem.epsilon, float(residual)))
+            if not checks:
                 continue
-            self.look(Check(step, self.problem.epsilon, float(residual)))
+            self.look(checks)
             if callback is not None:
-                callback(self.history[-1])
+                yield from self.tell(checks, callback)
             if self.outcome is Outcome.MAX_ITERATIONS:
-                self.claim(self.history[-1], is_estimate=is_estimate and step < budget)
-            if self.outcome is Outcome.MAX_ITERATIONS and _is_stalled(self.history[self.calm_since :]):
+                self.claim(checks[-1], is_estimate=looks[-1][1] and step < budget)
+            if self.outcome is Outcome.MAX_ITERATIONS and self.idle >= PATIENCE:
                 self.despair()
-            if self.outcome is not Outcome.MAX_ITERATIONS:
-                return
 
-    def look(self, check: Check) -> None:
-        """Keep the residual, and the potentials if they are numbers."""
-        self.history.append(check)
+    def tell(self, checks: Sequence[Check], callback: Callback) -> Generator[Sweeps, Swept, None]:
+        """Pass the looks on; one that is to be the last is gone back to, if it was not the last of its block."""
+        told = 0
+        try:
+            for check in checks:
+                told += 1
+                callback(check)
+        except (KeyboardInterrupt, StopSolve):
+            if told < len(checks):
+                yield from self.iteration.go_back(told)
+                del self.history[told - len(checks) :]
+                self.keep()
+            raise
+
+    def look(self, checks: Sequence[Check]) -> None:
+        """Keep the residuals, and the potentials if they are numbers."""
+        self.history.extend(checks)
+        for check in checks:
+            self.idle = 0 if check.marginal_error < self.best else self.idle + 1
+            self.best = min(self.best, check.marginal_error)
+        if not self.keep():
+            self.outcome = Outcome.NON_FINITE
+
+    def keep(self) -> bool:
+        """Keep the potentials if they are numbers, and say whether they are."""
         potentials = self.iteration.potentials()
         if is_finite(potentials):
-            self.kept = potentials
-        else:
-            self.outcome = Outcome.NON_FINITE
+            self.kept, self.error = potentials, None
+            return True
+        return False
+
+    def judge(self) -> bool:
+        """Whether what is kept meets the rule, judged by marginals and bounds recomputed from it."""
+        potentials = fix_gauge(self.problem, *self.kept)
+        self.error = marginal_error(self.problem, potentials, EntropicCoupling(self.problem, *potentials))
+        if max(self.error) > self.rule.tolerance:
+            return False
+        gap = self.rule.relative_gap
+        return gap is None or certify(self.problem, self.kept[1]).relative_gap <= gap
 
     def claim(self, check: Check, *, is_estimate: bool) -> None:
         """Judge the result where the residual says that it meets the rule."""
@@ -175,7 +241,7 @@ class _Solve:
             self.iteration.resume()
         elif is_estimate:
             self.iteration.settle()  # the next look tells the error itself
-        elif _meets(self.rule, self.problem, *self.kept):
+        elif self.judge():
             self.outcome = Outcome.CONVERGED
         else:
             self.iteration.resume()
@@ -185,7 +251,7 @@ class _Solve:
         """No progress: relaxation amplifies rounding, so try without it first."""
         if self.iteration.is_relaxed:
             self.iteration.settle(forever=True)
-            self.calm_since = len(self.history)
+            self.idle, self.best = 0, math.inf
         elif not self.history[-1].marginal_error > 100.0 * rounding_floor(self.problem):
             self.outcome = Outcome.PRECISION
 
@@ -203,6 +269,7 @@ def conclude(
     rule: StoppingRule,
     *,
     seconds: float,
+    error: MarginalError | None = None,
 ) -> Solution:
     """The solution with these potentials, its errors recomputed from them.
 
@@ -213,13 +280,14 @@ def conclude(
         history: Looks at the residual; a first one is made up where the work ended before it.
         rule: What was asked for.
         seconds: Wall time of the work.
+        error: The marginal errors, where they have been recomputed already.
 
     Returns:
         The solution; who calls knows better how to describe its `method`.
     """
     potentials = fix_gauge(problem, *kept)
     coupling = EntropicCoupling(problem.detach(), *potentials)
-    error = marginal_error(problem, potentials, coupling)
+    error = error or marginal_error(problem, potentials, coupling)
     history = tuple(history) or (Check(0, problem.epsilon, error.source),)
     return Solution(
         problem=problem.detach(),
@@ -240,14 +308,6 @@ def is_finite(potentials: tuple[Tensor, Tensor]) -> bool:
     return all(bool(potential.isfinite().all()) for potential in potentials)
 
 
-def _meets(rule: StoppingRule, problem: Problem, f: Tensor, g: Tensor) -> bool:
-    """Whether the potentials meet the rule, judged by marginals and bounds recomputed from them."""
-    potentials = fix_gauge(problem, f, g)
-    if max(marginal_error(problem, potentials, EntropicCoupling(problem, *potentials))) > rule.tolerance:
-        return False
-    return rule.relative_gap is None or certify(problem, g).relative_gap <= rule.relative_gap
-
-
 def fix_gauge(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """Balanced potentials are free up to (f + c, g - c); choose <b, g> = 0."""
     if not problem.is_balanced:
@@ -259,14 +319,6 @@ def fix_gauge(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
 def rounding_floor(problem: Problem) -> float:
     """Relative error of a plan entry from rounding the exponent: unit roundoff times cost scale over epsilon."""
     return torch.finfo(problem.geometry.dtype).eps * max(1.0, problem.geometry.coordinate_scale / problem.epsilon)
-
-
-def _is_stalled(history: Sequence[Check]) -> bool:
-    """No look among the last `PATIENCE` was better than the best before them."""
-    if len(history) <= PATIENCE:
-        return False
-    recent, before = history[-PATIENCE:], history[:-PATIENCE]
-    return min(check.marginal_error for check in recent) >= min(check.marginal_error for check in before)
 
 
 def _advice(

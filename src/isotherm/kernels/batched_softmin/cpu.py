@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isotherm.kernels import ops
-from isotherm.kernels.compiled import bind_formula, extension, is_eager, plain
+from isotherm.kernels.compiled import bind_formula, extension, handed, is_eager, plain
 from isotherm.kernels.compiled import why_no_operator as why_not
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def batched_softmin(batch: Batch, h: Tensor, *, epsilon: tuple[float, ...], gues
     shift = None if guess is None else plain(guess)
     starts = batch.source_starts, batch.target_starts
     bound = bind_formula(batch.formula)
-    extension.batched_softmin(bound, *starts, plain(h), shift, epsilon, out, torch.get_num_threads())
+    extension.batched_softmin(bound, *starts, plain(h), shift, epsilon, handed(out), torch.get_num_threads())
     return out
 
 

@@ -151,6 +151,9 @@ struct BoundCosts {
   int64_t n() const { return costs.n; }
   int64_t m() const { return costs.m; }
 
+  // Waking another thread costs more than some ten thousand pairs.
+  int worth(int threads) const { return costs.n * costs.m < (1 << 15) ? 1 : threads; }
+
   template <class Array>
   void expect(const Array& array, const char* name, std::vector<int64_t> shape) const {
     check(array, name, is_double_, std::move(shape));
@@ -182,7 +185,7 @@ void softmin(const BoundCosts& c, Input h, std::optional<Input> guess, double ep
   check_temperature(epsilon);
   with_kernels(c, [&](const auto& k, auto t) {
     typedef decltype(t) T;
-    k.softmin(c.costs, data<T>(h), data<T>(guess), epsilon, data<T>(out), threads);
+    k.softmin(c.costs, data<T>(h), data<T>(guess), epsilon, data<T>(out), c.worth(threads));
   });
 }
 
@@ -225,7 +228,7 @@ void hard_min(const BoundCosts& c, Input h, Output out, int threads) {
   c.expect(out, "out", {c.n()});
   with_kernels(c, [&](const auto& k, auto t) {
     typedef decltype(t) T;
-    k.hard_min(c.costs, data<T>(h), data<T>(out), threads);
+    k.hard_min(c.costs, data<T>(h), data<T>(out), c.worth(threads));
   });
 }
 
@@ -242,14 +245,14 @@ void plan_apply(const BoundCosts& c, Input p, Input q, Input values, double epsi
   c.expect(out, "out", {c.n(), int64_t(values.shape(1))});
   with_kernels(c, [&](const auto& k, auto t) {
     typedef decltype(t) T;
-    k.plan_apply(c.costs, plan, data<T>(values), int64_t(values.shape(1)), data<T>(out), threads);
+    k.plan_apply(c.costs, plan, data<T>(values), int64_t(values.shape(1)), data<T>(out), c.worth(threads));
   });
 }
 
 void plan_cost(const BoundCosts& c, Input p, Input q, double epsilon, Output out, int threads) {
   const Plan plan = plan_of(c, p, q, epsilon);
   c.expect(out, "out", {c.n()});
-  with_kernels(c, [&](const auto& k, auto t) { k.plan_cost(c.costs, plan, data<decltype(t)>(out), threads); });
+  with_kernels(c, [&](const auto& k, auto t) { k.plan_cost(c.costs, plan, data<decltype(t)>(out), c.worth(threads)); });
 }
 
 void conditional_mean(const BoundCosts& c, Input h, Input values, double epsilon, Output out, int threads) {
@@ -259,7 +262,8 @@ void conditional_mean(const BoundCosts& c, Input h, Input values, double epsilon
   check_temperature(epsilon);
   with_kernels(c, [&](const auto& k, auto t) {
     typedef decltype(t) T;
-    k.conditional_mean(c.costs, data<T>(h), data<T>(values), int64_t(values.shape(1)), epsilon, data<T>(out), threads);
+    k.conditional_mean(c.costs, data<T>(h), data<T>(values), int64_t(values.shape(1)), epsilon, data<T>(out),
+                       c.worth(threads));
   });
 }
 
@@ -279,7 +283,7 @@ void plan_grad(const BoundCosts& c, Input p, Input q, std::optional<Input> left,
   if (by_y) c.expect(*by_y, "by_y", {c.m(), c.costs.d});
   with_kernels(c, [&](const auto& k, auto t) {
     typedef decltype(t) T;
-    k.plan_grad(c.costs, plan, weights, data<T>(by_x), by_y ? data<T>(*by_y) : nullptr, threads);
+    k.plan_grad(c.costs, plan, weights, data<T>(by_x), by_y ? data<T>(*by_y) : nullptr, c.worth(threads));
   });
 }
 
@@ -289,7 +293,7 @@ double product_sum(const BoundCosts& c, Input a, Input b, std::optional<double> 
   double sum = 0.0;
   with_kernels(c, [&](const auto& k, auto t) {
     typedef decltype(t) T;
-    k.product_sum(c.costs, data<T>(a), data<T>(b), centre ? &*centre : nullptr, &sum, threads);
+    k.product_sum(c.costs, data<T>(a), data<T>(b), centre ? &*centre : nullptr, &sum, c.worth(threads));
   });
   return sum;
 }
@@ -306,7 +310,7 @@ void sinkhorn_step(const BoundCosts& c, Input q, Input f, Input guess, Input log
   check_temperature(epsilon);
   const Step step{q.data(), f.data(), guess.data(), log_a.data(), epsilon, damping, shift, relaxation,
                   f_raw.data(), f_next.data(), g_raw.data()};
-  with_kernels(c, [&](const auto& k, auto) { k.sinkhorn_step(c.costs, step, threads); });
+  with_kernels(c, [&](const auto& k, auto) { k.sinkhorn_step(c.costs, step, c.worth(threads)); });
 }
 
 // One axis of a grid. The dtype is that of h.

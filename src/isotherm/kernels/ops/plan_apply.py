@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isotherm.kernels.compiled import bind_formula, extension, is_eager, plain
+from isotherm.kernels.compiled import bind_formula, extension, handed, is_eager, plain
 from isotherm.kernels.ops.plan_grad import plan_grad
 from isotherm.kernels.source import Formula
 
@@ -40,7 +40,7 @@ def plan_apply(formula: Formula, p: Tensor, q: Tensor, values: Tensor, *, epsilo
 def _compute(formula: Formula, p: Tensor, q: Tensor, values: Tensor, epsilon: float) -> Tensor:
     out = torch.empty(formula.shape[0], values.shape[1], dtype=values.dtype)
     extension.plan_apply(
-        bind_formula(formula), plain(p), plain(q), plain(values), epsilon, out, torch.get_num_threads()
+        bind_formula(formula), plain(p), plain(q), plain(values), epsilon, handed(out), torch.get_num_threads()
     )
     return out
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isotherm.kernels.compiled import bind_formula, extension, is_eager, plain
+from isotherm.kernels.compiled import bind_formula, extension, handed, is_eager, plain
 from isotherm.kernels.ops.plan_curvature import plan_curvature
 from isotherm.kernels.source import Formula
 
@@ -50,7 +50,7 @@ def _compute(
         return out.zero_()
     weights = (None if t is None else plain(t) for t in (left, right))
     extension.plan_grad(
-        bind_formula(formula), plain(p), plain(q), *weights, epsilon, out, None, torch.get_num_threads()
+        bind_formula(formula), plain(p), plain(q), *weights, epsilon, handed(out), None, torch.get_num_threads()
     )
     return out
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isotherm.kernels.compiled import bind_formula, extension, is_eager, plain
+from isotherm.kernels.compiled import bind_formula, extension, handed, is_eager, plain
 from isotherm.kernels.ops.plan_apply import plan_apply
 from isotherm.kernels.ops.plan_grad import plan_grad
 from isotherm.kernels.source import Formula
@@ -41,7 +41,7 @@ def softmin(formula: Formula, h: Tensor, guess: Tensor | None, *, epsilon: float
 def _compute(formula: Formula, h: Tensor, guess: Tensor | None, epsilon: float) -> Tensor:
     out = torch.empty(formula.shape[0], dtype=h.dtype)
     shift = None if guess is None else plain(guess)
-    extension.softmin(bind_formula(formula), plain(h), shift, epsilon, out, torch.get_num_threads())
+    extension.softmin(bind_formula(formula), plain(h), shift, epsilon, handed(out), torch.get_num_threads())
     return out
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isotherm.kernels.compiled import bind, extension, plain, why_not
+from isotherm.kernels.compiled import bind, extension, handed, plain, why_not
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,5 +25,5 @@ def sinkhorn_step(
     raw, updated, g = (torch.empty(size, dtype=h.dtype) for size in (sources, sources, targets))
     settings = (epsilon, update.damping, float(update.shift), update.relaxation)
     given = (plain(h), plain(f), plain(update.guess(f)), plain(log_a))
-    extension.sinkhorn_step(bind(costs), *given, *settings, raw, updated, g, torch.get_num_threads())
+    extension.sinkhorn_step(bind(costs), *given, *settings, *map(handed, (raw, updated, g)), torch.get_num_threads())
     return raw, updated, g

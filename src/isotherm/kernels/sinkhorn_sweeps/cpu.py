@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isotherm.kernels.compiled import bind, extension, plain, why_not
+from isotherm.kernels.compiled import bind, extension, handed, plain, why_not
 from isotherm.kernels.sinkhorn_sweeps.sweeps import Swept
 
 if TYPE_CHECKING:
@@ -48,4 +48,4 @@ def _bind(problem: Sweeps, f: Tensor, g: Tensor, exact_g: Tensor, softmin: Tenso
     before = None if p.last_softmin is None or p.last_omega == 1.0 else plain(p.last_softmin)
     settings = (p.epsilon, p.rho_a, p.rho_b, p.omega, p.last_omega, p.dual, p.tolerance)
     given = (plain(p.a), plain(p.b), plain(p.f), plain(p.g), before)
-    return extension.Sweeps(bind(p.costs), *given, settings, p.count, f, g, exact_g, softmin)
+    return extension.Sweeps(bind(p.costs), *given, settings, p.count, *map(handed, (f, g, exact_g, softmin)))

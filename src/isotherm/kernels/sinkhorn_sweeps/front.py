@@ -1,8 +1,12 @@
 """The public face of this reduction: documents it, and lets the fastest backend that can do it."""
 
 from collections.abc import Sequence
+from types import ModuleType
+
+from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
+from isotherm.kernels.source import CostSource
 
 from . import cpu, reference
 from .sweeps import Sweeps, Swept
@@ -24,7 +28,7 @@ def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
     torch pads the problems to one size. Not differentiable.
 
     Args:
-        problems: Where each starts, and its settings; all of one dtype and device, of any sizes.
+        problems: Where each starts, and its settings; all of any sizes.
 
     Returns:
         What each came to, in the same order.
@@ -41,7 +45,15 @@ def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
         >>> sinkhorn_sweeps([one])[0].exact_g
         tensor([0., 0.])
     """
-    if not problems:
-        return []
-    modules = {choose((cpu, reference), p.costs, p.a, p.b, p.f, p.g, p.last_softmin) for p in problems}
-    return (modules.pop() if len(modules) == 1 else reference).sinkhorn_sweeps(problems)
+    served: dict[ModuleType, list[int]] = {}
+    for k, p in enumerate(problems):
+        served.setdefault(choose((cpu, reference), p.costs, p.a, p.b, p.f, p.g, p.last_softmin), []).append(k)
+    found: dict[int, Swept] = {}
+    for module, mine in served.items():
+        found.update(zip(mine, module.sinkhorn_sweeps([problems[k] for k in mine]), strict=True))
+    return [found[k] for k in range(len(problems))]
+
+
+def is_swept(costs: CostSource, *tensors: Tensor) -> bool:
+    """Whether `sinkhorn_sweeps` keeps exponentials between sweeps here; otherwise it does what two softmins would."""
+    return choose((cpu, reference), costs, *tensors) is cpu

@@ -36,10 +36,11 @@ def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
 def _groups(problems: Sequence[Sweeps]) -> Iterator[list[int]]:
     """Indices of problems of about one size, so many that their padded costs fit."""
     group: list[int] = []
-    for k in sorted(range(len(problems)), key=lambda k: problems[k].costs.shape):
+    kinds = [(str(p.costs.dtype), str(p.costs.device)) for p in problems]
+    for k in sorted(range(len(problems)), key=lambda k: (kinds[k], problems[k].costs.shape)):
         shapes = [problems[i].costs.shape for i in (*group, k)]
         entries = len(shapes) * max(n for n, _ in shapes) * max(m for _, m in shapes)
-        if group and entries > PADDED_ENTRIES:
+        if group and (entries > PADDED_ENTRIES or kinds[k] != kinds[group[0]]):
             yield group
             group = []
         group.append(k)

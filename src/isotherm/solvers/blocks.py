@@ -1,0 +1,150 @@
+"""The alternation in blocks of sweeps, for problems so small that the way to a kernel costs more than a sweep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from isotherm.kernels import Formula, RowUpdate, Sweeps, Swept, sinkhorn_step, sinkhorn_sweeps, softmin
+from isotherm.solvers.relaxation import Relaxation
+from isotherm.solvers.stopping import AbstractIteration
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from isotherm.problem import Problem
+    from isotherm.solvers.stopping import Look
+
+BLOCKED_ENTRIES = 1 << 22  # pairs whose exponentials are kept between sweeps: 16 MiB in float32
+
+
+def block_costs(problem: Problem) -> Formula | None:
+    """Costs that blocks of sweeps can be made on, or None where there are too many or they are no formula."""
+    geometry = problem.tilted_geometry
+    if geometry.shape[0] * geometry.shape[1] > BLOCKED_ENTRIES:
+        return None
+    return geometry.formula() or geometry.for_iteration().formula()
+
+
+class BlockedAlternation(AbstractIteration):
+    """The iterates of `Alternation`, as many at a time as there are to the next estimate of the relaxation.
+
+    Args:
+        problem: What is solved.
+        costs: Its costs, as `block_costs` gives them.
+        f: Potential of the sources to start from, shape (N,), or None for that of g = 0.
+        relaxation: The factor omega; None to find it on the way, 1 for Sinkhorn's iteration.
+    """
+
+    def __init__(self, problem: Problem, costs: Formula, f: Tensor | None, relaxation: float | None) -> None:
+        self.problem, self.costs = problem.detach(), costs
+        damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
+        self.f, t = self._first(f)
+        self.g = self.exact_g = damping_b * t
+        self.relaxation = Relaxation(relaxation)
+        self.is_plain = relaxation == 1.0
+        self._forget()
+
+    def _first(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
+        """f, or that of g = 0, and the soft minimum of the columns for it."""
+        problem, epsilon = self.problem, self.problem.epsilon
+        log_a, log_b = problem.log_weights
+        if f is not None:
+            return f, softmin(self.costs.transpose(), f + log_a, epsilon=epsilon)
+        update = RowUpdate(1.0 / (1.0 + epsilon / problem.rho_a))
+        zero = torch.zeros_like(problem.a)
+        return sinkhorn_step(self.costs, zero, log_b, log_a, update, epsilon=epsilon)[1:]
+
+    def _forget(self) -> None:
+        """Nothing is known of the last sweep: the next one is plain."""
+        self.last: tuple[float, Tensor] | None = None
+        self.dual = -math.inf
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Whether the residual of the next sweep is an estimate."""
+        return self.last is not None and self.last[0] != 1.0
+
+    def potentials(self) -> tuple[Tensor, Tensor]:
+        """(f, g), shapes (N,) and (M,), the target marginal exact."""
+        return self.f, self.exact_g
+
+    def settle(self, *, forever: bool = False) -> None:
+        """Go on from the exact pair with plain sweeps, until `resume`."""
+        self.g, self.is_plain = self.exact_g, True
+        self._forget()
+        if forever:
+            self.relaxation = Relaxation(1.0)
+
+    def resume(self) -> None:
+        """Relax again."""
+        self.is_plain = self.relaxation.fixed == 1.0
+
+    def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
+        """Ask for the sweeps to the next estimate of the relaxation; see `AbstractIteration.advance`."""
+        self.asked = self._next(count, tolerance)
+        swept = yield self.asked
+        is_estimate = [self.is_relaxed] + [self._omega() != 1.0] * (len(swept.residuals) - 1)
+        self._take(swept)
+        return list(zip(swept.residuals, is_estimate, strict=True))
+
+    def step(self) -> Tensor:
+        """One sweep, made at once; see `AbstractIteration.step`."""
+        self.asked = self._next(1, -1.0)
+        swept = sinkhorn_sweeps([self.asked])[0]
+        self._take(swept)
+        return torch.tensor(swept.residuals[0], dtype=self.f.dtype)
+
+    def describe(self, solver: str) -> str:
+        """See `AbstractIteration.describe`."""
+        return solver + self.relaxation.note()
+
+    def go_back(self, count: int) -> Generator[Sweeps, Swept, None]:
+        """See `AbstractIteration.go_back`: the last block again, so far only."""
+        swept = yield replace(self.asked, count=count)
+        self.f, self.g, self.exact_g = swept.f, swept.g, swept.exact_g
+
+    def _omega(self) -> float:
+        """The factor of the next block."""
+        return 1.0 if self.is_plain or self.last is None else self.relaxation.omega
+
+    def _next(self, count: int, tolerance: float) -> Sweeps:
+        """The next block: one sweep where the one after it may have another factor."""
+        omega, problem = self._omega(), self.problem
+        if omega != self.relaxation.omega or (self.is_plain and self.relaxation.fixed != 1.0):
+            count = 1
+        last_omega, last_softmin = self.last or (1.0, None)
+        return Sweeps(
+            costs=self.costs,
+            a=problem.a,
+            b=problem.b,
+            f=self.f,
+            g=self.g,
+            epsilon=problem.epsilon,
+            rho_a=problem.rho_a,
+            rho_b=problem.rho_b,
+            omega=omega,
+            count=min(count, self.relaxation.due()),
+            tolerance=tolerance,
+            last_omega=last_omega,
+            last_softmin=last_softmin,
+            dual=self.dual,
+        )
+
+    def _take(self, swept: Swept) -> None:
+        """Go on from what the sweeps came to."""
+        omega = self._omega()
+        self.f, self.g, self.exact_g, self.dual = swept.f, swept.g, swept.exact_g, swept.dual
+        self.last = omega, swept.softmin
+        if self.is_plain:
+            return
+        for change in swept.changes:
+            self.relaxation.observe(change)
+        if swept.has_dropped:
+            self.g = self.exact_g
+            self.relaxation.restart()
+            self._forget()
