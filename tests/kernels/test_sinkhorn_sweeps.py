@@ -1,0 +1,235 @@
+"""Blocks of relaxed sweeps against the definition, one update after the other, in float64."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from isotherm import kernels
+from isotherm.kernels import Formula, RowUpdate, Sweeps, Swept, compiled, is_swept, sinkhorn_step, sinkhorn_sweeps
+
+needs_extension = pytest.mark.skipif(bool(compiled.why_missing()), reason="; ".join(compiled.why_missing()))
+BACKENDS = ["reference", pytest.param("cpu", marks=needs_extension)]
+CASES = {
+    "odd sizes": {"n": 61, "m": 47},
+    "one point each": {"n": 1, "m": 1},
+    "one source": {"n": 1, "m": 70, "epsilon": 0.2},
+    "many dimensions": {"n": 7, "m": 130, "d": 11, "epsilon": 0.02},
+    "relaxed": {"n": 64, "m": 65, "omega": 1.4, "count": 12},
+    "small epsilon": {"n": 130, "m": 90, "d": 2, "epsilon": 1e-4, "count": 30},
+    "tiny epsilon": {"n": 20, "m": 30, "epsilon": 1e-6, "count": 8},
+    "huge epsilon": {"n": 20, "m": 30, "epsilon": 1e6},
+    "unbalanced": {"n": 33, "m": 65, "rho_a": 0.5, "rho_b": 2.0, "omega": 1.3, "count": 8},
+    "half balanced": {"n": 33, "m": 65, "rho_a": 0.5},
+    "zero weights": {"n": 64, "m": 65, "zero": True, "omega": 1.2, "count": 8},
+    "weights over twelve orders": {"n": 40, "m": 50, "spread": 12.0, "epsilon": 0.02, "count": 20},
+    "several strands": {"n": 700, "m": 900, "epsilon": 0.01, "count": 6, "omega": 1.3},
+}
+
+
+def problem(
+    n: int, m: int, d: int = 3, *, spread: float = 0.0, zero: bool = False, kind: str = "sqeuclidean", **settings
+) -> Sweeps:
+    """A random problem in float64 on the unit cube, from potentials of zero."""
+    generator = torch.Generator().manual_seed(0)
+    x, y, a, b = (torch.rand(*s, generator=generator, dtype=torch.float64) for s in ((n, d), (m, d), (n,), (m,)))
+    a, b = 10 ** (-spread * a) + 0.01 * (spread == 0), 10 ** (-spread * b) + 0.01 * (spread == 0)
+    if zero:
+        a[::3] = 0
+        b[1::4] = 0
+    f, g = torch.zeros(n, dtype=torch.float64), torch.zeros(m, dtype=torch.float64)
+    settings = {"epsilon": 0.05, "count": 5, **settings}
+    return Sweeps(costs=Formula(kind, x, y), a=a / a.sum(), b=b / b.sum(), f=f, g=g, **settings)
+
+
+def cast(p: Sweeps, dtype: torch.dtype, *, stored: bool = False) -> Sweeps:
+    costs = p.costs
+    tensors = (t.to(dtype) for t in costs.tensors)
+    costs = Formula("stored", costs.block(slice(None)).to(dtype)) if stored else Formula(costs.kind, *tensors)
+    return replace(p, costs=costs, **{name: getattr(p, name).to(dtype) for name in ("a", "b", "f", "g")})
+
+
+def defined(p: Sweeps) -> Swept:
+    """The recurrence as it is written, one dense log-sum-exp after the other."""
+    costs, f, g, before, last = p.costs.block(slice(None)), p.f, p.g, p.last_softmin, p.last_omega
+    log_a, log_b = p.epsilon * p.a.log(), p.epsilon * p.b.log()
+    softness = 1 / p.rho_a + 1 / p.rho_b
+    residuals, changes = [], []
+    for _ in range(p.count):
+        masses = [torch.logsumexp(w.log() - h / rho, 0) for w, h, rho in ((p.a, f, p.rho_a), (p.b, g, p.rho_b))]
+        c = float(masses[0] - masses[1]) / softness if softness else 0.0
+        s = -p.epsilon * torch.logsumexp((g + log_b - costs) / p.epsilon, 1)
+        exact = s if last == 1 else (s + (last - 1) * before) / last
+        wanted = p.a * (-f / p.rho_a).exp()
+        row = torch.where(p.a > 0, p.a * ((f - exact) / p.epsilon).exp(), 0.0)
+        residuals.append(float((row - wanted).abs().sum() / wanted.sum()))
+        target = (s + c) / (1 + p.epsilon / p.rho_a)
+        changes.append(float((p.a * (target - f - c).square()).sum().sqrt()))
+        f = (1 - p.omega) * (f + c) + p.omega * target
+        t = -p.epsilon * torch.logsumexp((f + log_a)[:, None] / p.epsilon - costs / p.epsilon, 0)
+        exact_g = t / (1 + p.epsilon / p.rho_b)
+        g = torch.where(p.b > 0, (1 - p.omega) * (g - c) + p.omega * exact_g, exact_g)
+        before, last = s + c, p.omega
+    return Swept(
+        f=f, g=g, exact_g=exact_g, softmin=before, residuals=residuals, changes=changes, dual=0.0, has_dropped=False
+    )
+
+
+def error(found: Swept, truth: Swept) -> float:
+    names = ("f", "g", "exact_g", "softmin")
+    return max(float((getattr(found, name).double() - getattr(truth, name)).abs().max()) for name in names)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_sweeps_are_the_recurrence(name, stored, backend):
+    exact = problem(**CASES[name])
+    truth = defined(exact)
+    scale = 1.0 + float(truth.f.abs().max()) + 10 * exact.epsilon  # a sum's rounding, times epsilon
+    with kernels.use(backend):
+        found = sinkhorn_sweeps([cast(exact, torch.float64, stored=stored)])[0]
+        single = sinkhorn_sweeps([cast(exact, torch.float32, stored=stored)])[0]
+    assert error(found, truth) < 1e-13 * scale
+    torch.testing.assert_close(found.residuals, truth.residuals, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.changes, truth.changes, rtol=1e-9, atol=1e-13 * scale)
+    assert single.f.dtype == torch.float32
+    assert error(single, truth) < 4e-6 * scale
+    if backend == "cpu":
+        with kernels.use("reference"):
+            plain = sinkhorn_sweeps([cast(exact, torch.float32, stored=stored)])[0]
+        assert error(single, truth) <= 2 * error(plain, truth) + 1e-7 * scale
+
+
+@needs_extension
+@pytest.mark.parametrize("kind", ["euclidean", "dot"])
+def test_sweeps_know_other_costs(kind):
+    exact = problem(50, 60, kind=kind, count=12)
+    assert error(sinkhorn_sweeps([exact])[0], defined(exact)) < 1e-13
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_forbidden_pairs_stay_forbidden(backend):
+    exact = problem(30, 30, count=15)
+    costs = exact.costs.block(slice(None)).clone()
+    costs[torch.rand(30, 30, generator=torch.Generator().manual_seed(1)) < 0.3] = torch.inf
+    exact = replace(exact, costs=Formula("stored", costs))
+    with kernels.use(backend):
+        assert error(sinkhorn_sweeps([exact])[0], defined(exact)) < 1e-12
+
+
+@needs_extension
+def test_kernel_is_made_anew_where_potentials_move_far():
+    """Far from the solution a potential moves by hundreds of epsilon in a sweep: products alone would overflow."""
+    exact = problem(60, 50, epsilon=1e-3, count=6)
+    exact = replace(exact, f=30 * torch.rand(60, dtype=torch.float64), g=-40 * torch.rand(50, dtype=torch.float64))
+    assert error(sinkhorn_sweeps([exact])[0], defined(exact)) < 1e-12
+    assert error(sinkhorn_sweeps([cast(exact, torch.float32)])[0], defined(exact)) < 1e-5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_blocks_continue_each_other(backend):
+    whole = problem(40, 50, omega=1.5, count=9, rho_a=1.0, rho_b=math.inf)
+    with kernels.use(backend):
+        first = sinkhorn_sweeps([replace(whole, count=4)])[0]
+        rest = sinkhorn_sweeps(
+            [replace(whole, count=5, f=first.f, g=first.g, last_omega=1.5, last_softmin=first.softmin, dual=first.dual)]
+        )[0]
+        at_once = sinkhorn_sweeps([whole])[0]
+    torch.testing.assert_close(rest.f, at_once.f, rtol=0, atol=1e-13)
+    torch.testing.assert_close(first.residuals + rest.residuals, at_once.residuals, rtol=1e-8, atol=1e-13)
+    assert rest.dual == pytest.approx(at_once.dual, abs=1e-13)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sweeps_stop_at_their_tolerance(backend):
+    with kernels.use(backend):
+        every = sinkhorn_sweeps([problem(40, 50, count=30)])[0]
+        wanted = every.residuals[7]
+        some = sinkhorn_sweeps([problem(40, 50, count=30, tolerance=wanted * 1.000001)])[0]
+    assert len(every.residuals) == 30
+    assert len(some.residuals) == 8
+    torch.testing.assert_close(some.f, sinkhorn_sweeps([problem(40, 50, count=8)])[0].f, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sweeps_stop_where_the_dual_value_drops(backend):
+    start = problem(40, 50, omega=1.9, count=20)
+    with kernels.use(backend):
+        fine = sinkhorn_sweeps([start])[0]
+        told_of_more = sinkhorn_sweeps([replace(start, dual=fine.dual + 1.0)])[0]
+    assert told_of_more.has_dropped
+    assert len(told_of_more.residuals) == 1
+    assert told_of_more.dual < fine.dual
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_problems_do_not_touch_each_other(backend):
+    together = [problem(**case) for case in CASES.values() if case["n"] < 200]
+    together.append(cast(together[0], torch.float32))
+    together.append(replace(together[1], f=torch.full_like(together[1].f, torch.nan)))  # a lost one
+    with kernels.use(backend):
+        for one, found in zip(together, sinkhorn_sweeps(together), strict=True):
+            alone = sinkhorn_sweeps([one])[0]
+            torch.testing.assert_close(found.f, alone.f, rtol=0, atol=1e-14 * (1 + 10 * one.epsilon), equal_nan=True)
+            assert len(found.residuals) == len(alone.residuals)
+            if backend == "cpu" and not alone.f.isnan().any():
+                assert torch.equal(found.exact_g, alone.exact_g)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_problems_are_no_work(backend):
+    with kernels.use(backend):
+        assert sinkhorn_sweeps([]) == []
+
+
+@needs_extension
+def test_sweeps_do_not_depend_on_the_number_of_threads():
+    problems = [problem(700, 900, epsilon=0.01, omega=1.3), problem(30, 40)]
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append([sinkhorn_sweeps([p])[0].g for p in problems] + [s.g for s in sinkhorn_sweeps(problems)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, three) for one, three in zip(*found, strict=True))
+    assert torch.equal(found[0][0], found[0][2])
+
+
+@needs_extension
+def test_plain_sweep_is_the_fused_step():
+    p = problem(60, 70, count=1)
+    softmin, f, t = sinkhorn_step(
+        p.costs, p.f, p.g + p.epsilon * p.b.log(), p.epsilon * p.a.log(), RowUpdate(), epsilon=p.epsilon
+    )
+    found = sinkhorn_sweeps([p])[0]
+    for mine, its in ((found.f, f), (found.softmin, softmin), (found.exact_g, t)):
+        torch.testing.assert_close(mine, its, rtol=0, atol=1e-14)
+
+
+@needs_extension
+def test_sweeps_leave_what_they_are_given():
+    p = problem(20, 30)
+    before: list[Tensor] = [t.clone() for t in (p.f, p.g, p.a, p.b)]
+    sinkhorn_sweeps([p])
+    assert all(torch.equal(*pair) for pair in zip(before, (p.f, p.g, p.a, p.b), strict=True))
+    assert is_swept(p.costs, p.a)
+
+
+@needs_extension
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"f": torch.zeros(3, dtype=torch.float64)}, "`f` must have shape"),
+        ({"b": torch.ones(20, dtype=torch.float64)}, "`b` must have shape"),
+        ({"epsilon": 0.0}, "`epsilon` must be positive"),
+        ({"omega": -1.0}, "must be positive"),
+        ({"count": 0}, "`count` must be positive"),
+    ],
+)
+def test_binding_says_what_is_wrong(change, match):
+    with pytest.raises(ValueError, match=match):
+        sinkhorn_sweeps([replace(problem(20, 30), **change)])

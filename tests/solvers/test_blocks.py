@@ -1,0 +1,127 @@
+"""The alternation in blocks makes the iterates of the alternation."""
+
+import math
+
+import pytest
+import torch
+
+from isotherm import CostMatrix, Grid, LogSinkhorn, PointCloud, Problem, StopSolve, kernels
+from isotherm.kernels import Formula, sinkhorn_sweeps
+from isotherm.solvers.blocks import BLOCKED_ENTRIES, BlockedAlternation, block_costs
+from isotherm.solvers.log_sinkhorn import LogSweep
+from isotherm.solvers.relaxation import Alternation
+from isotherm.testing import cube_to_blobs
+
+
+def hard_problem(**settings) -> Problem:
+    problem = cube_to_blobs(90, generator=0, epsilon=0.004)
+    return Problem(problem.geometry.double(), epsilon=0.004, **settings)
+
+
+def advanced(iteration: BlockedAlternation, count: int, tolerance: float = -1.0) -> list[tuple[float, bool]]:
+    """What `advance` returns, its sweeps made as asked."""
+    work = iteration.advance(count, tolerance)
+    with pytest.raises(StopIteration) as end:
+        work.send(sinkhorn_sweeps([next(work)])[0])
+    return end.value.value
+
+
+def blocked(problem: Problem, relaxation: float | None = None) -> BlockedAlternation:
+    costs = block_costs(problem)
+    assert costs is not None
+    return BlockedAlternation(problem, costs, None, relaxation)
+
+
+@pytest.mark.parametrize("relaxation", [None, 1.0, 1.6])
+@pytest.mark.parametrize("prices", [{}, {"rho_a": 0.5, "rho_b": math.inf}, {"rho_a": 0.2, "rho_b": 0.1}])
+def test_blocks_make_the_iterates_of_single_steps(relaxation, prices):
+    problem = hard_problem(**prices)
+    stepwise = Alternation(problem, LogSweep(problem), None, relaxation)
+    blocks, told = blocked(problem, relaxation), []
+    while len(told) < 80:
+        told += advanced(blocks, 100)
+    expected = []
+    for _ in told:
+        expected.append((stepwise.is_relaxed, float(stepwise.step())))
+    assert [is_estimate for _, is_estimate in told] == [is_estimate for is_estimate, _ in expected]
+    torch.testing.assert_close([r for r, _ in told], [r for _, r in expected], rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(blocks.f, stepwise.f, rtol=0, atol=1e-10)
+    torch.testing.assert_close(blocks.exact_g, stepwise.exact_g, rtol=0, atol=1e-10)
+    assert blocks.relaxation.omega == pytest.approx(stepwise.relaxation.omega, rel=1e-4)
+
+
+def test_single_step_is_a_block_of_one():
+    problem = hard_problem()
+    one, other = blocked(problem), blocked(problem)
+    for _ in range(15):
+        residual = one.step()
+        ((told, _),) = advanced(other, 1)
+        assert float(residual) == told
+    assert torch.equal(one.f, other.f)
+
+
+def test_block_ends_at_the_tolerance():
+    every = advanced(blocked(hard_problem()), 10)
+    some = advanced(blocked(hard_problem()), 10, tolerance=every[4][0])
+    assert some == every[:5]
+
+
+def test_settled_alternation_takes_one_plain_sweep():
+    iteration = blocked(hard_problem())
+    while not iteration.is_relaxed:
+        advanced(iteration, 100)
+    iteration.settle()
+    assert len(advanced(iteration, 100)) == 1
+    iteration.resume()
+    assert not advanced(iteration, 100)[0][1]
+
+
+def test_callback_does_not_change_the_solution():
+    problem, seen = hard_problem(), []
+    watched = LogSinkhorn(tolerance=1e-3).run(problem, callback=seen.append)
+    alone = LogSinkhorn(tolerance=1e-3).run(problem)
+    assert tuple(seen) == watched.history == alone.history
+    assert torch.equal(watched.f, alone.f)
+
+
+def test_interrupt_within_a_block_returns_the_iterates_of_that_sweep():
+    problem = hard_problem()
+
+    def stop(check):
+        if check.iteration == 25:
+            raise StopSolve
+
+    stopped = LogSinkhorn(tolerance=1e-9).run(problem, callback=stop)
+    budget = LogSinkhorn(tolerance=1e-9, max_iterations=25).run(problem)
+    assert stopped.iterations == len(stopped.history) == 25
+    torch.testing.assert_close(stopped.f, budget.f, rtol=0, atol=1e-12)
+
+
+def test_costs_for_blocks_are_formulas_of_small_problems():
+    small = PointCloud(torch.rand(10, 2), torch.rand(20, 2))
+    assert block_costs(Problem(small, epsilon=1.0)) is small.formula()
+    named = block_costs(Problem(PointCloud(small.x, small.y, lambda x, y: (x[:, None] - y).abs().sum(2)), epsilon=1.0))
+    assert isinstance(named, Formula)
+    assert named.kind == "stored"
+    large = torch.rand(BLOCKED_ENTRIES // 1000 + 1, 1)
+    assert block_costs(Problem(PointCloud(large, torch.rand(1000, 1)), epsilon=1.0)) is None
+    assert block_costs(Problem(Grid((torch.linspace(0, 1, 4)[:, None],) * 2), epsilon=1.0)) is None
+
+
+def test_blocks_run_on_plain_torch():
+    problem = hard_problem()
+    fast = LogSinkhorn(tolerance=1e-3).run(problem)
+    with kernels.use("reference"):
+        plain = LogSinkhorn(tolerance=1e-3).run(problem)
+    assert plain.iterations == fast.iterations
+    torch.testing.assert_close(plain.f, fast.f, rtol=0, atol=1e-9)
+
+
+def test_reference_coupling_forbids_pairs_in_blocks():
+    reference = torch.full((6, 6), 1 / 36, dtype=torch.float64)
+    reference[0, 1:3] = 0
+    costs = torch.rand(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    problem = Problem(CostMatrix(costs), epsilon=0.3, reference=reference)
+    plan = LogSinkhorn(tolerance=1e-10).run(problem).coupling.to_dense()
+    assert plan[0, 1:3].max() == 0
+    torch.testing.assert_close(plan.sum(1), problem.a, rtol=0, atol=1e-9)
