@@ -20,7 +20,9 @@ from isotherm import (
     Relative,
     Scaling,
     Symmetric,
+    kernels,
 )
+from isotherm.kernels import compiled
 from isotherm.testing import check_solution, cube_to_blobs
 
 COST = torch.tensor([[0.0, 1.0], [0.8, 0.0]])
@@ -30,12 +32,28 @@ def matrix_problem(spread: float, *, dtype: torch.dtype = torch.float32, epsilon
     return Problem(CostMatrix((spread * COST).to(dtype)), epsilon=epsilon, **given)
 
 
+@pytest.fixture
+def _plain_torch():
+    with kernels.use("reference"):
+        yield
+
+
+@pytest.mark.skipif(bool(compiled.why_missing()), reason="; ".join(compiled.why_missing()))
+@pytest.mark.parametrize("spread", [1.0, 1e4])
+def test_auto_sweeps_small_problems_in_blocks(spread):
+    choice = Auto().choose(matrix_problem(spread))
+    assert isinstance(choice.solver, LogSinkhorn)
+    assert choice.reason == "2 x 2 costs are few enough for sweeps in compiled blocks"
+
+
+@pytest.mark.usefixtures("_plain_torch")
 def test_auto_takes_scaling_where_it_is_safe():
     choice = Auto().choose(matrix_problem(30.0))
     assert isinstance(choice.solver, Scaling)
     assert choice.reason == "range(C) / epsilon is small enough for exp(-C / epsilon) in torch.float32"
 
 
+@pytest.mark.usefixtures("_plain_torch")
 def test_auto_leaves_scaling_where_it_could_underflow():
     choice = Auto().choose(matrix_problem(45.0))
     assert isinstance(choice.solver, LogSinkhorn)
@@ -44,6 +62,7 @@ def test_auto_leaves_scaling_where_it_could_underflow():
     assert isinstance(Auto().choose(matrix_problem(45.0, dtype=torch.float64)).solver, Scaling)
 
 
+@pytest.mark.usefixtures("_plain_torch")
 def test_auto_leaves_scaling_for_a_large_constant_when_unbalanced():
     cost = CostMatrix(COST + 45.0)
     assert isinstance(Auto().choose(Problem(cost, epsilon=1.0)).solver, Scaling)
@@ -97,6 +116,7 @@ def test_auto_takes_the_log_domain_for_grids():
     assert "axis by axis" in choice.reason
 
 
+@pytest.mark.usefixtures("_plain_torch")
 def test_auto_takes_the_log_domain_for_a_general_reference():
     choice = Auto().choose(matrix_problem(1.0, reference=torch.ones(2, 2)))
     assert isinstance(choice.solver, LogSinkhorn)

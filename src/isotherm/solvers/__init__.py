@@ -2,8 +2,9 @@
 
 Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `relaxation` (the
 iteration of both), `annealed`, `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
-problems), `stopping` (the loop and its judgement), `progress`, `temperature_path` (the dial), `abstract`.
-`low_rank` stands apart: another problem, asked for by name.
+problems), `stopping` (the loop and its judgement), `blocks` (the loop on small problems), `work` (many loops at once),
+`solve_batch`, `progress`, `temperature_path` (the dial), `abstract`. `low_rank` stands apart: another problem, asked for by
+name.
 """
 
 from .abstract import AbstractSinkhorn as AbstractSinkhorn

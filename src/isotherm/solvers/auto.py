@@ -22,6 +22,8 @@ from isotherm.solvers.symmetric import Symmetric, why_not_symmetric
 from isotherm.solvers.work import perform
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from isotherm.problem import Problem
     from isotherm.solution import Check, Solution
     from isotherm.solvers.initial import Init
@@ -66,7 +68,7 @@ class Auto(AbstractSolver):
         >>> from isotherm.problem import Problem
         >>> cloud = PointCloud(torch.zeros(3, 1), torch.arange(4.0))
         >>> Auto().choose(Problem(cloud, epsilon=1.0)).reason
-        'range(C) / epsilon is small enough for exp(-C / epsilon) in torch.float32'
+        '3 x 4 costs are few enough for sweeps in compiled blocks'
     """
 
     tolerance: float = DEFAULT_TOLERANCE
@@ -130,9 +132,7 @@ class Auto(AbstractSolver):
         is_double = problem.geometry.dtype == torch.float64
         patient = Newton(**self._settings()) if is_double and isinstance(solver, LogSinkhorn) else solver
         annealed = Annealed(solver=patient)
-        if len(annealed.schedule(problem)) == 1:
-            return _explained((yield from solver.work(problem, callback=callback)), reason)
-        watch = _Watch(solver.rule().tolerance, callback)
+        watch = _Watch(solver.rule().tolerance, callback, lambda: len(annealed.schedule(problem)) > 1)
         solution = yield from solver.work(problem, callback=watch)
         if not watch.has_given_up:
             return _explained(solution, reason)
@@ -165,8 +165,8 @@ def _explained(solution: Solution, reason: str) -> Solution:
 class _Watch:
     """A callback that ends a solve whose first iterations predict a long one."""
 
-    def __init__(self, tolerance: float, callback: Callback | None) -> None:
-        self.tolerance, self.callback = tolerance, callback
+    def __init__(self, tolerance: float, callback: Callback | None, can_anneal: Callable[[], bool]) -> None:
+        self.tolerance, self.callback, self.can_anneal = tolerance, callback, can_anneal
         self.history: list[Check] = []
         self.predicted = 0.0
         self.has_given_up = False
@@ -183,6 +183,6 @@ class _Watch:
             self.callback(check)
         if is_early and check.iteration >= WATCHED and len(self.history) > 1:
             self.predicted = remaining_iterations(self.history, self.tolerance)
-            if self.predicted > LONG:
+            if self.predicted > LONG and self.can_anneal():
                 self.has_given_up = True
                 raise StopSolve

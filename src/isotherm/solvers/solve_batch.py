@@ -6,13 +6,11 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from isotherm._checks import check_choice
 from isotherm._status import ConvergenceWarning
-from isotherm.geometry import AbstractGeometry, Relative
 from isotherm.problem import Problem
-from isotherm.solution import Check, Solution
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.solve import DEFAULT_EPSILON, ConvergenceError, as_geometry, as_solver
 from isotherm.solvers.work import perform_all
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from isotherm._arrays import ArrayLike
-    from isotherm.geometry import AbstractCost
+    from isotherm.geometry import AbstractCost, AbstractGeometry, Relative
+    from isotherm.solution import Check, Solution
     from isotherm.solvers.abstract import AbstractSolver
 
 
@@ -85,17 +84,14 @@ def solve_batch(  # noqa: PLR0913 - the front door names everything a problem is
     chosen = as_solver(solver)
     if tolerance is not None:
         chosen = chosen.with_tolerance(tolerance)
-    if epsilon is None:
-        default = 0.0 if isinstance(chosen, Exact) else DEFAULT_EPSILON
-    else:
-        default = epsilon
+    default = 0.0 if isinstance(chosen, Exact) else DEFAULT_EPSILON
     if _holds_problems(x):
         if any(given is not None for given in (y, a, b, epsilon, cost)) or not rho_a == rho_b == math.inf:
             msg = "A `Problem` holds clouds, weights, temperature and prices: got some of them beside problems too. Leave them out, or pass clouds."
             raise TypeError(msg)
         problems = list(x)
     else:
-        problems = _problems(x, y, a, b, default, cost, rho_a, rho_b)
+        problems = _problems(x, (y, a, b), (default if epsilon is None else epsilon, rho_a, rho_b), cost)
     works = [
         chosen.work(problem, callback=None if callback is None else partial(callback, k))
         for k, problem in enumerate(problems)
@@ -105,23 +101,20 @@ def solve_batch(  # noqa: PLR0913 - the front door names everything a problem is
     return solutions
 
 
-def _holds_problems(x: Any) -> bool:
+def _holds_problems(x: Any) -> TypeGuard[Sequence[Problem]]:
     return isinstance(x, Sequence) and len(x) > 0 and all(isinstance(one, Problem) for one in x)
 
 
-def _problems(x: Any, y: Any, a: Any, b: Any, epsilon: Any, cost: Any, rho_a: Any, rho_b: Any) -> list[Problem]:  # noqa: PLR0913, PLR0917 - one for each argument of the front door
-    """One problem for each cloud of sources."""
+def _problems(x: Any, sides: tuple[Any, ...], settings: tuple[Any, ...], cost: Any) -> list[Problem]:
+    """One problem for each cloud of sources; `sides` are y, a and b, `settings` epsilon, rho_a and rho_b."""
     count = len(x)
-    sides = (_each(given, name, count) for name, given in (("y", y), ("a", a), ("b", b)))
-    settings = (list(given) if isinstance(given, Sequence) else [given] * count for given in (epsilon, rho_a, rho_b))
-    columns = [
-        *sides,
-        *(_each(given, name, count) for name, given in zip(("epsilon", "rho_a", "rho_b"), settings, strict=True)),
-    ]
+    settings = tuple(given if isinstance(given, Sequence) else [given] * count for given in settings)
+    names = ("y", "a", "b", "epsilon", "rho_a", "rho_b")
+    columns = [_each(given, name, count) for given, name in zip((*sides, *settings), names, strict=True)]
     return [
-        Problem(as_geometry(source, target, cost), weights_a, weights_b, epsilon=temperature, rho_a=price_a, rho_b=price_b)
-        for source, target, weights_a, weights_b, temperature, price_a, price_b in zip(x, *columns, strict=True)
-    ]  # fmt: skip
+        Problem(as_geometry(source, y, cost), a, b, epsilon=epsilon, rho_a=rho_a, rho_b=rho_b)
+        for source, y, a, b, epsilon, rho_a, rho_b in zip(x, *columns, strict=True)
+    ]
 
 
 def _each(given: Any, name: str, count: int) -> Sequence[Any]:

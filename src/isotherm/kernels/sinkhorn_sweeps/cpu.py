@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -42,7 +42,7 @@ def _outputs(problem: Sweeps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.empty_like(f), torch.empty_like(g), torch.empty_like(g), torch.empty_like(f)
 
 
-def _bind(problem: Sweeps, f: Tensor, g: Tensor, exact_g: Tensor, softmin: Tensor) -> object:
+def _bind(problem: Sweeps, f: Tensor, g: Tensor, exact_g: Tensor, softmin: Tensor) -> Any:
     """A problem as the extension takes it."""
     p = problem
     before = None if p.last_softmin is None or p.last_omega == 1.0 else plain(p.last_softmin)

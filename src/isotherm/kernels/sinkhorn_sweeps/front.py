@@ -1,7 +1,7 @@
 """The public face of this reduction: documents it, and lets the fastest backend that can do it."""
 
 from collections.abc import Sequence
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -10,6 +10,9 @@ from isotherm.kernels.source import CostSource
 
 from . import cpu, reference
 from .sweeps import Sweeps, Swept
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
