@@ -38,18 +38,9 @@ class AbstractSolver(ABC):
         """
 
     def work(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Work:
-        """`run`, asking for blocks of sweeps instead of making them; see `isotherm.solvers.work`.
+        """`run`, asking for blocks of sweeps instead of making them.
 
-        Args:
-            problem: What to solve.
-            init: Where to start.
-            callback: Called with each `Check`.
-
-        Yields:
-            Sweeps to be made by whoever drives the solve.
-
-        Returns:
-            The solution.
+        Yields what is asked for, takes what came of it, returns the solution; see `isotherm.solvers.work`.
         """
         return self.run(problem, init=init, callback=callback)
         yield  # a solver that says nothing of its sweeps makes them itself

@@ -42,17 +42,10 @@ class AbstractIteration(ABC):
         """
 
     def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
-        """Take one step, or several where it pays to ask for a block of sweeps.
+        """Take one step, or several where it pays to ask for a block of sweeps; `count` at most.
 
-        Args:
-            count: How many at most.
-            tolerance: Residual at which to stop; negative never stops.
-
-        Yields:
-            Sweeps to be made by whoever drives the solve.
-
-        Returns:
-            The residual before each step, and whether it is an estimate.
+        A residual no greater than `tolerance` ends the steps; a negative one never does. Yields sweeps to be made by
+        whoever drives the solve; returns the residual before each step, and whether it is an estimate.
         """
         del count, tolerance
         is_estimate = self.is_relaxed
@@ -129,18 +122,9 @@ def iterate(
 ) -> Generator[Sweeps, Swept, Solution]:
     """Step until the rule is met, and judge the result.
 
-    Args:
-        iteration: The iteration, started.
-        problem: What it solves.
-        rule: When to stop.
-        callback: Called at each look at the residual.
-
-    Yields:
-        Sweeps to be made by whoever drives the solve.
-
-    Returns:
-        The solution, its errors recomputed from the potentials it carries. An interrupt (Ctrl-C, or `StopSolve` from
-        the callback) ends the steps; what was reached is judged and returned like any other result.
+    Yields sweeps to be made by whoever drives the solve. Returns the solution, its errors recomputed from the potentials
+    it carries. An interrupt (Ctrl-C, or `StopSolve` from the callback) ends the steps; what was reached is judged and
+    returned like any other result.
     """
     started = time.perf_counter()
     solve = _Solve(iteration, problem, rule)
