@@ -225,7 +225,7 @@ def operator_inputs(name: str, kind: str) -> tuple:
     given = points(kind, 3)
     x, y = (*given, None)[:2]
     p, q, left, right, z = tensors((5,), (7,), (5, 2), (7, 2), (5, 3), seed=1)
-    settings = (kind, 0.7, 0.2, EPSILON)
+    settings = (kind, 0.7, 0.2, [], EPSILON)
     return {
         "softmin": (x, y, q, None, *settings),
         "plan_apply": (x, y, p, q, right, *settings),

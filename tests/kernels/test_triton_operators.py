@@ -60,7 +60,7 @@ def operator_inputs(name: str, kind: str) -> tuple[object, ...]:
     x, y = (*points(kind, dtype=torch.float32), None)[:2]
     shapes = [(5,), (7,), (5, 2), (7, 2)]
     p, q, left, right = (normal(*shape, seed=k, dtype=torch.float32).requires_grad_() for k, shape in enumerate(shapes))
-    settings = (kind, 0.5, 0.25, 1.3)
+    settings = (kind, 0.5, 0.25, [], 1.3)
     return {
         "softmin": (x, y, q, None, *settings),
         "plan_apply": (x, y, p, q, right, *settings),

@@ -1,9 +1,9 @@
-"""Reductions over all pairs: tensors in, tensors out, nothing known of problems or solvers.
+"""Reductions over all pairs, or a list of them: tensors in, tensors out, nothing known of problems or solvers.
 
-Read in this order: `pairs` and `source` (where costs come from), `softmin`, `hard_min`, `plan_apply`, `conditional`,
-`product_sum`, `sinkhorn_step`, `sinkhorn_sweeps`, `plan_grad`, `plan_hessian`, `batched_softmin`, `axis_log_sum` and
-`axis_max` (grids); each folder holds one reduction: its `reference`, the definition in plain torch, and `cpu`, fused.
-`ops` makes operators of torch of the passes that are differentiated.
+Read in this order: `pairs` and `source` (where costs come from), `pattern` and `cells` (which pairs are met), `softmin`,
+`hard_min`, `plan_apply`, `conditional`, `product_sum`, `sinkhorn_step`, `sinkhorn_sweeps`, `plan_grad`, `plan_hessian`,
+`batched_softmin`, `axis_log_sum` and `axis_max` (grids); each folder holds one reduction: its `reference`, the definition
+in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
 `dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
 pass.h, then one reduction).
 """
@@ -12,11 +12,18 @@ from .axis_log_sum import axis_log_sum as axis_log_sum
 from .axis_max import axis_max as axis_max
 from .batched_softmin import Batch as Batch
 from .batched_softmin import batched_softmin as batched_softmin
+from .cells import GROUP as GROUP
+from .cells import Cells as Cells
+from .cells import select_cells as select_cells
+from .cells import skipped_scores as skipped_scores
+from .cells import sort_into_cells as sort_into_cells
 from .conditional import conditional_block as conditional_block
 from .conditional import conditional_mean as conditional_mean
 from .dispatch import backends as backends
 from .dispatch import use as use
 from .hard_min import hard_min as hard_min
+from .pattern import CELL as CELL
+from .pattern import BlockPattern as BlockPattern
 from .plan_apply import plan_apply as plan_apply
 from .plan_apply import plan_block as plan_block
 from .plan_apply import plan_cost as plan_cost
@@ -40,7 +47,11 @@ from .source import row_blocks as row_blocks
 
 __all__ = [
     "BLOCK_ENTRIES",
+    "CELL",
+    "GROUP",
     "Batch",
+    "BlockPattern",
+    "Cells",
     "CostSource",
     "Formula",
     "RowUpdate",
@@ -63,9 +74,12 @@ __all__ = [
     "plan_hessian",
     "product_sum",
     "row_blocks",
+    "select_cells",
     "sinkhorn_step",
     "sinkhorn_sweeps",
+    "skipped_scores",
     "softmin",
+    "sort_into_cells",
     "use",
     "value_hessian",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils.dlpack import to_dlpack  # pyright: ignore[reportPrivateImportUsage] - documented there
 
+from isotherm.kernels.pattern import CELL
 from isotherm.kernels.source import formula_of
 
 if TYPE_CHECKING:
@@ -128,8 +129,33 @@ def bind_formula(formula: Formula) -> Any:
     """A formula as the extension takes it."""
     if formula.kind == "stored":
         return extension.Costs("stored", handed(formula.x.detach()), None, formula.scale, formula.offset)
-    y = None if formula.y is None else plain(formula.y)
-    return extension.Costs(formula.kind, plain(formula.x), y, formula.scale, formula.offset)
+    assert formula.y is not None, "this is our bug: only a stored matrix stands alone"
+    x, y, settings = by_rows(formula, formula.x), by_columns(formula, formula.y), (formula.scale, formula.offset)
+    if formula.pattern is None:
+        return extension.Costs(formula.kind, x, y, *settings)
+    return extension.Costs(formula.kind, x, y, *settings, formula.pattern.starts, formula.pattern.blocks, CELL)
+
+
+def by_rows(formula: Formula, values: Tensor) -> Any:
+    """Values of the sources as the extension takes them: next to each other in memory, in the order of the cells."""
+    return plain(values if formula.pattern is None else values[formula.pattern.row_order])
+
+
+def by_columns(formula: Formula, values: Tensor) -> Any:
+    """Values of the targets as the extension takes them."""
+    return plain(values if formula.pattern is None else values[formula.pattern.column_order])
+
+
+def from_rows(formula: Formula, values: Tensor) -> Tensor:
+    """Values of the sources as the extension left them, in the user's order."""
+    if formula.pattern is None:
+        return values
+    return torch.empty_like(values).index_copy_(0, formula.pattern.row_order, values)
+
+
+def from_columns(formula: Formula, values: Tensor) -> Tensor:
+    """Values of the targets as the extension left them, in the user's order."""
+    return from_rows(formula.transpose(), values)
 
 
 def plain(tensor: Tensor) -> Any:

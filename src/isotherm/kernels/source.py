@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
 
 from isotherm.kernels.pairs import distances, squared_distances
+from isotherm.kernels.pattern import BlockPattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    import torch
     from torch import Tensor
+
 
 BLOCK_ENTRIES = 1 << 18  # pairs per block: one float32 block and its temporary stay in a 2 MB second-level cache
 
@@ -35,6 +38,7 @@ class Formula:
         y: Targets, shape (M, D); None where the matrix is stored.
         scale: Factor, any sign.
         offset: What is added to every cost.
+        pattern: Which pairs are met, between points; the cost of every other is +inf. None for all.
 
     Example:
         >>> import torch
@@ -47,6 +51,7 @@ class Formula:
     y: Tensor | None = None
     scale: float = 1.0
     offset: float = 0.0
+    pattern: BlockPattern | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -54,9 +59,9 @@ class Formula:
         return (self.x,) if self.y is None else (self.x, self.y)
 
     @property
-    def settings(self) -> tuple[str, float, float]:
-        """What is no tensor: kind, scale, offset."""
-        return self.kind, self.scale, self.offset
+    def settings(self) -> tuple[str, float, float, list[Tensor]]:
+        """What is never differentiated: kind, scale, offset, and the parts of the pattern; see `formula_from`."""
+        return self.kind, self.scale, self.offset, [] if self.pattern is None else self.pattern.tensors
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -90,13 +95,27 @@ class Formula:
                     base = base @ self.y.T
         if self.scale != 1.0:
             base = self.scale * base
-        return base if self.offset == 0.0 else base + self.offset
+        base = base if self.offset == 0.0 else base + self.offset
+        return base if self.pattern is None else torch.where(self.pattern.meets(rows), base, torch.inf)
 
     def transpose(self) -> Formula:
         """The same costs with sources and targets swapped."""
         if self.y is None:
             return Formula(self.kind, self.x.T, None, self.scale, self.offset)
-        return Formula(self.kind, self.y, self.x, self.scale, self.offset)
+        pattern = None if self.pattern is None else self.pattern.transpose()
+        return Formula(self.kind, self.y, self.x, self.scale, self.offset, pattern)
+
+
+def formula_from(
+    x: Tensor, y: Tensor | None, kind: Any, scale: float, offset: float, pattern: Sequence[Tensor]
+) -> Formula:
+    """The formula of some points and the `settings` of another, as the operators of torch take it apart."""
+    return Formula(kind, x, y, scale, offset, BlockPattern(*pattern) if pattern else None)
+
+
+def no_gradients(settings: Sequence[Any]) -> list[Any]:
+    """What an operator of torch returns as the derivative by the `settings` of a formula."""
+    return [[None] * len(setting) if isinstance(setting, list) else None for setting in settings]
 
 
 class CostSource(Shaped, Protocol):

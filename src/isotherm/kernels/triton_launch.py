@@ -213,6 +213,8 @@ def _why_no_launch(costs: CostSource | Formula, *tensors: Tensor | None) -> list
     if formula is None:
         return [*reasons, f"{costs} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix"]
     given = [tensor for tensor in (*formula.tensors, *tensors) if tensor is not None]
+    if formula.pattern is not None:
+        reasons.append("a list of pairs is given, which these kernels do not read")
     if formula.kind not in KINDS:
         reasons.append(f"the cost is {formula.kind!r}, not one of {', '.join(KINDS)}")
     if (formula.y is None) != (formula.kind == "stored"):

@@ -13,25 +13,25 @@ from torch import Tensor
 from isotherm.kernels.plan_apply.triton import launch_plan_apply
 from isotherm.kernels.plan_grad.triton import source_grad
 from isotherm.kernels.softmin.triton import launch_softmin
-from isotherm.kernels.source import Formula
+from isotherm.kernels.source import formula_from
 
 __all__ = ["run_plan_apply", "run_plan_grad", "run_softmin"]
 
 
 def run_softmin(x: Tensor, y: Tensor | None, h: Tensor, guess: Tensor | None, *settings: Any) -> Tensor:
     """`isotherm::softmin` on the GPU."""
-    return launch_softmin(Formula(settings[0], x, y, *settings[1:3]), h, epsilon=settings[3], guess=guess)
+    return launch_softmin(formula_from(x, y, *settings[:-1]), h, epsilon=settings[-1], guess=guess)
 
 
 def run_plan_apply(x: Tensor, y: Tensor | None, p: Tensor, q: Tensor, values: Tensor, *settings: Any) -> Tensor:
     """`isotherm::plan_apply` on the GPU."""
-    return launch_plan_apply(Formula(settings[0], x, y, *settings[1:3]), p, q, values, epsilon=settings[3])
+    return launch_plan_apply(formula_from(x, y, *settings[:-1]), p, q, values, epsilon=settings[-1])
 
 
 def run_plan_grad(x: Tensor, y: Tensor, p: Tensor, q: Tensor, left: Any, right: Any, *settings: Any) -> Tensor:
     """`isotherm::plan_grad` on the GPU."""
     weights = None if left is None else (left, right)
-    return source_grad(Formula(settings[0], x, y, *settings[1:3]), p, q, weights, epsilon=settings[3])
+    return source_grad(formula_from(x, y, *settings[:-1]), p, q, weights, epsilon=settings[-1])
 
 
 torch.library.register_kernel("isotherm::softmin", "cuda", run_softmin)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isotherm.kernels import ops
-from isotherm.kernels.compiled import bind_formula, extension, is_eager, known_formula, plain
+from isotherm.kernels.compiled import bind_formula, by_columns, extension, from_rows, handed, is_eager, known_formula
 from isotherm.kernels.compiled import why_no_operator as why_not
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: f
     formula = known_formula(costs)
     if is_eager(*formula.tensors, h, values):
         out = torch.empty(formula.shape[0], values.shape[1], dtype=values.dtype)
-        extension.conditional_mean(
-            bind_formula(formula), plain(h), plain(values), epsilon, out, torch.get_num_threads()
-        )
-        return out
+        given = by_columns(formula, h), by_columns(formula, values)
+        extension.conditional_mean(bind_formula(formula), *given, epsilon, handed(out), torch.get_num_threads())
+        return from_rows(formula, out)
     f = ops.softmin(formula, h, None, epsilon=epsilon)
     columns = torch.cat([values, torch.ones_like(h)[:, None]], dim=1)  # (M, K + 1)
     out = ops.plan_apply(formula, f, h, columns, epsilon=epsilon)

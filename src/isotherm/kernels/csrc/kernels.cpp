@@ -1,6 +1,7 @@
 // All kernels for one instruction set. Compiled several times; the build defines ISA, the namespace they go to.
 #include "gradient.h"
 #include "grid.h"
+#include "listed_step.h"
 #include "mean.h"
 #include "plan.h"
 #include "probe.h"
@@ -17,7 +18,7 @@ namespace ISA {
 template <class T>
 constexpr Kernels<T> KERNELS = {
     softmin<T>, hard_min<T>, plan_apply<T>, plan_cost<T>, conditional_mean<T>, plan_grad<T>, product_sum<T>,
-    sinkhorn_step<T>, axis_log_sum<T>, axis_max<T>, sinkhorn_sweeps<T>, probe_fma<T>, probe_exp<T>,
+    sinkhorn_step<T>, listed_step<T>, axis_log_sum<T>, axis_max<T>, sinkhorn_sweeps<T>, probe_fma<T>, probe_exp<T>,
 };
 
 extern const Table table = {TEXT(ISA), BYTES, KERNELS<float>, KERNELS<double>};

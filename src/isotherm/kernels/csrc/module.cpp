@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "cells.h"
 #include "table.h"
 
 namespace nb = nanobind;
@@ -107,6 +108,26 @@ void check(const Array& array, const char* name, bool wants_double, std::vector<
       reject_value(std::string("`") + name + "` must be contiguous: got other strides. Call .contiguous().");
 }
 
+void check_integers(const Input& array, const char* name, int bits, int64_t size) {
+  const bool fits = array.device_type() == nb::device::cpu::value && array.ndim() == 1 &&
+                    array.dtype() == (bits == 64 ? nb::dtype<int64_t>() : nb::dtype<int32_t>()) &&
+                    (size < 0 || int64_t(array.shape(0)) == size) && (array.shape(0) < 2 || array.stride(0) == 1);
+  if (!fits)
+    reject_value(std::string("`") + name + "` must be a contiguous vector of int" + std::to_string(bits) +
+                 (size < 0 ? "" : " of length " + std::to_string(size)) + ": got shape " + shape_of(array) + ".");
+}
+
+void check_list(const int64_t* starts, const int32_t* blocks, int64_t rows, int64_t columns, int64_t size) {
+  bool fits = starts[0] == 0 && starts[rows] == size;
+  for (int64_t r = 0; fits && r < rows; ++r) {
+    fits = starts[r] <= starts[r + 1] && starts[r + 1] <= size;
+    for (int64_t k = starts[r], last = -1; fits && k < starts[r + 1]; last = blocks[k++])
+      fits = last < blocks[k] && blocks[k] < columns;
+  }
+  if (!fits) reject_value("`starts` must rise from 0 to the length of `blocks`, and each of its parts hold rising "
+                          "numbers of cells of columns: got others.");
+}
+
 void check_temperature(double epsilon) {
   if (!(epsilon > 0.0) || std::isinf(epsilon))
     reject_value("`epsilon` must be positive and finite: got " + std::to_string(epsilon) + ".");
@@ -117,10 +138,11 @@ struct BoundCosts {
   Costs costs{};
   bool is_double_;
   Input x;
-  std::optional<Input> y;
+  std::optional<Input> y, starts, blocks;
 
-  BoundCosts(const std::string& kind, Input x_, std::optional<Input> y_, double scale, double offset)
-      : is_double_(is_double(x_, "x")), x(x_), y(y_) {
+  BoundCosts(const std::string& kind, Input x_, std::optional<Input> y_, double scale, double offset,
+             std::optional<Input> starts_, std::optional<Input> blocks_, int64_t cell)
+      : is_double_(is_double(x_, "x")), x(x_), y(y_), starts(starts_), blocks(blocks_) {
     if (kind == "sqeuclidean") costs.kind = Kind::SquaredEuclidean;
     else if (kind == "euclidean") costs.kind = Kind::Euclidean;
     else if (kind == "dot") costs.kind = Kind::Dot;
@@ -146,6 +168,20 @@ struct BoundCosts {
     if (costs.d < 1) reject_value("Points must have at least one coordinate: got shape " + shape_of(x) + ".");
     costs.m = int64_t(y->shape(0));
     costs.y = y->data();
+    if (starts || blocks) bind_list(cell);
+  }
+
+  // The list of pairs of cells; what it says is checked, since the kernels read where it points to.
+  void bind_list(int64_t cell) {
+    if (!starts || !blocks) reject_value("`starts` and `blocks` must be given together: got one of them.");
+    if (cell < 32 || cell % 32) reject_value("`cell` must be a multiple of 32: got " + std::to_string(cell) + ".");
+    const int64_t rows = (n() + cell - 1) / cell, columns = (m() + cell - 1) / cell;
+    check_integers(*starts, "starts", 64, rows + 1);
+    check_integers(*blocks, "blocks", 32, -1);
+    costs.starts = static_cast<const int64_t*>(starts->data());
+    costs.blocks = static_cast<const int32_t*>(blocks->data());
+    costs.cell = cell;
+    check_list(costs.starts, costs.blocks, rows, columns, int64_t(blocks->shape(0)));
   }
 
   int64_t n() const { return costs.n; }
@@ -202,6 +238,7 @@ void check_starts(const std::vector<int64_t>& starts, const char* name, size_t p
 void batched_softmin(const BoundCosts& c, const std::vector<int64_t>& x_starts, const std::vector<int64_t>& y_starts,
                      Input h, std::optional<Input> guess, const std::vector<double>& epsilon, Output out, int threads) {
   if (c.costs.kind == Kind::Stored) reject_value("Batches need points: got a stored matrix.");
+  if (c.costs.starts) reject_value("Batches meet all pairs: got a list of them.");
   c.expect(h, "h", {c.m()});
   if (guess) c.expect(*guess, "guess", {c.n()});
   c.expect(out, "out", {c.n()});
@@ -287,6 +324,72 @@ void plan_grad(const BoundCosts& c, Input p, Input q, std::optional<Input> left,
   });
 }
 
+// Permutation of points (n, d), float64, in which each run of leaf * 2^k that starts at a multiple of it is a cell.
+void sort_into_cells(Input points, int64_t leaf, Output order) {
+  check(points, "points", true, {-1, -1});
+  if (leaf < 1) reject_value("`leaf` must be positive: got " + std::to_string(leaf) + ".");
+  if (order.dtype() != nb::dtype<int64_t>() || order.ndim() != 1 || order.shape(0) != points.shape(0))
+    reject_value("`order` must be int64 with one entry per point: got shape " + shape_of(order) + ".");
+  const auto* data = static_cast<const double*>(points.data());
+  auto* out = static_cast<int64_t*>(order.data());
+  const int64_t n = int64_t(points.shape(0)), d = int64_t(points.shape(1));
+  const nb::gil_scoped_release unlocked;
+  sort_points(data, n, d, leaf, out);
+}
+
+Cells cells_of(const Input& table, const std::optional<Input>& inside, const char* name) {
+  check(table, name, true, {-1, -1});
+  const int64_t width = int64_t(table.shape(1));
+  if (width < 5 || (width - 2) % 3) reject_value(std::string("`") + name + "` must have 3 D + 2 columns: got others.");
+  const int64_t d = (width - 2) / 3;
+  if (inside) check(*inside, name, true, {int64_t(table.shape(0)), d + 1, -1});
+  return {static_cast<const double*>(table.data()), inside ? static_cast<const double*>(inside->data()) : nullptr,
+          int64_t(table.shape(0)), d, inside ? int64_t(inside->shape(2)) : 0};
+}
+
+Score score_of(const std::string& kind, double scale, double offset) {
+  if (kind == "sqeuclidean") return {2.0 * scale, 0.0, offset};
+  if (kind == "dot") return {-scale, 0.0, offset};
+  if (kind == "euclidean") return {0.0, scale, offset};
+  reject_value("`kind` must be sqeuclidean, euclidean or dot: got '" + kind + "'.");
+}
+
+// Pairs of cells whose bound is at least `least`; see cells.h.
+nb::tuple select_cells_(Input rows, Input row_points, Input columns, Input column_points, Input groups, const std::string& kind, double scale, double offset,
+                        double least, int threads) {
+  const Cells r = cells_of(rows, row_points, "rows"), c = cells_of(columns, column_points, "columns");
+  const Cells g = cells_of(groups, std::nullopt, "groups");
+  const Score score = score_of(kind, scale, offset);
+  if (r.d != c.d || g.d != c.d) reject_value("Cells of one space are compared: got different numbers of coordinates.");
+  auto* starts = new std::vector<int64_t>;
+  auto* blocks = new std::vector<int32_t>;
+  const nb::capsule owns_starts(starts, [](void* p) noexcept { delete static_cast<std::vector<int64_t>*>(p); });
+  const nb::capsule owns_blocks(blocks, [](void* p) noexcept { delete static_cast<std::vector<int32_t>*>(p); });
+  {
+    const nb::gil_scoped_release unlocked;
+    select_cells(r, c, g, score, least, threads, *starts, *blocks);
+  }
+  typedef nb::ndarray<nb::numpy, int64_t, nb::ndim<1>> Long;
+  typedef nb::ndarray<nb::numpy, int32_t, nb::ndim<1>> Int;
+  return nb::make_tuple(Long(starts->data(), {starts->size()}, owns_starts), Int(blocks->data(), {blocks->size()}, owns_blocks));
+}
+
+void skipped_scores_(Input rows, Input row_points, Input columns, Input column_points, Input groups, const std::string& kind, double scale, double offset,
+                     double epsilon, Input starts, Input blocks, Output sums, Output greatest, int threads) {
+  const Cells r = cells_of(rows, row_points, "rows"), c = cells_of(columns, column_points, "columns");
+  const Cells g = cells_of(groups, std::nullopt, "groups");
+  const Score score = score_of(kind, scale, offset);
+  if (r.d != c.d || g.d != c.d) reject_value("Cells of one space are compared: got different numbers of coordinates.");
+  check_temperature(epsilon);
+  check_integers(starts, "starts", 64, r.count + 1);
+  check_integers(blocks, "blocks", 32, -1);
+  check(sums, "sums", true, {r.count});
+  check(greatest, "greatest", true, {r.count});
+  const nb::gil_scoped_release unlocked;
+  skipped_scores(r, c, g, score, epsilon, static_cast<const int64_t*>(starts.data()),
+                 static_cast<const int32_t*>(blocks.data()), data<double>(sums), data<double>(greatest), threads);
+}
+
 double product_sum(const BoundCosts& c, Input a, Input b, std::optional<double> centre, int threads) {
   c.expect(a, "a", {c.n()});
   c.expect(b, "b", {c.m()});
@@ -299,7 +402,8 @@ double product_sum(const BoundCosts& c, Input a, Input b, std::optional<double> 
 }
 
 void sinkhorn_step(const BoundCosts& c, Input q, Input f, Input guess, Input log_a, double epsilon, double damping,
-                   double shift, double relaxation, Output f_raw, Output f_next, Output g_raw, int threads) {
+                   double shift, double relaxation, Output f_raw, Output f_next, Output g_raw, int threads,
+                   std::optional<Input> column_starts, std::optional<Input> column_blocks) {
   c.expect(q, "q", {c.m()});
   c.expect(f, "f", {c.n()});
   c.expect(guess, "guess", {c.n()});
@@ -310,7 +414,15 @@ void sinkhorn_step(const BoundCosts& c, Input q, Input f, Input guess, Input log
   check_temperature(epsilon);
   const Step step{q.data(), f.data(), guess.data(), log_a.data(), epsilon, damping, shift, relaxation,
                   f_raw.data(), f_next.data(), g_raw.data()};
-  with_kernels(c, [&](const auto& k, auto) { k.sinkhorn_step(c.costs, step, c.worth(threads)); });
+  if (!c.costs.starts) return with_kernels(c, [&](const auto& k, auto) { k.sinkhorn_step(c.costs, step, c.worth(threads)); });
+  if (!column_starts || !column_blocks) reject_value("A list of pairs must be given from the side of the columns as well.");
+  const int64_t cells = (c.m() + c.costs.cell - 1) / c.costs.cell;
+  check_integers(*column_starts, "column_starts", 64, cells + 1);
+  check_integers(*column_blocks, "column_blocks", 32, int64_t(c.blocks->shape(0)));
+  const auto* starts = static_cast<const int64_t*>(column_starts->data());
+  const auto* blocks = static_cast<const int32_t*>(column_blocks->data());
+  check_list(starts, blocks, cells, (c.n() + c.costs.cell - 1) / c.costs.cell, int64_t(c.blocks->shape(0)));
+  with_kernels(c, [&](const auto& k, auto) { k.listed_step(c.costs, step, starts, blocks, threads); });
 }
 
 // One axis of a grid. The dtype is that of h.
@@ -431,8 +543,18 @@ NB_MODULE(_cpu, m) {
   }, nb::arg("repeats"), nb::arg("is_double"), "Exponentials in first-level cache; returns how many were done.");
 
   nb::class_<BoundCosts>(m, "Costs", "Costs as the kernels see them: scale * base + offset.")
-      .def(nb::init<const std::string&, Input, std::optional<Input>, double, double>(), nb::arg("kind"), nb::arg("x"),
-           nb::arg("y").none(), nb::arg("scale"), nb::arg("offset"));
+      .def(nb::init<const std::string&, Input, std::optional<Input>, double, double, std::optional<Input>,
+                    std::optional<Input>, int64_t>(),
+           nb::arg("kind"), nb::arg("x"), nb::arg("y").none(), nb::arg("scale"), nb::arg("offset"),
+           nb::arg("starts").none() = nb::none(), nb::arg("blocks").none() = nb::none(), nb::arg("cell") = 0);
+  m.def("sort_into_cells", &sort_into_cells, nb::arg("points"), nb::arg("leaf"), nb::arg("order"));
+  m.def("select_cells", &select_cells_, nb::arg("rows"), nb::arg("row_points"), nb::arg("columns"),
+        nb::arg("column_points"), nb::arg("groups"), nb::arg("kind"),
+        nb::arg("scale"), nb::arg("offset"), nb::arg("least"), nb::arg("threads"));
+  m.def("skipped_scores", &skipped_scores_, nb::arg("rows"), nb::arg("row_points"), nb::arg("columns"),
+        nb::arg("column_points"), nb::arg("groups"), nb::arg("kind"),
+        nb::arg("scale"), nb::arg("offset"), nb::arg("epsilon"), nb::arg("starts"), nb::arg("blocks"), nb::arg("sums"),
+        nb::arg("greatest"), nb::arg("threads"));
   m.def("softmin", &softmin, nb::arg("costs"), nb::arg("h"), nb::arg("guess").none(), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
   m.def("batched_softmin", &batched_softmin, nb::arg("costs"), nb::arg("source_starts"), nb::arg("target_starts"),
@@ -450,7 +572,8 @@ NB_MODULE(_cpu, m) {
         nb::arg("threads"));
   m.def("sinkhorn_step", &sinkhorn_step, nb::arg("costs"), nb::arg("q"), nb::arg("f"), nb::arg("guess"),
         nb::arg("log_a"), nb::arg("epsilon"), nb::arg("damping"), nb::arg("shift"), nb::arg("relaxation"), nb::arg("f_raw"),
-        nb::arg("f_next"), nb::arg("g_raw"), nb::arg("threads"));
+        nb::arg("f_next"), nb::arg("g_raw"), nb::arg("threads"), nb::arg("column_starts").none() = nb::none(),
+        nb::arg("column_blocks").none() = nb::none());
   m.def("axis_log_sum", &axis_log_sum, nb::arg("h"), nb::arg("costs"), nb::arg("weights").none(), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
   m.def("axis_max", &axis_max, nb::arg("h"), nb::arg("costs"), nb::arg("out"), nb::arg("threads"));

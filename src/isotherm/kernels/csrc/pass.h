@@ -250,22 +250,64 @@ struct Tile {
   }
 };
 
-// Rows begin .. end against all columns: calls visit(tile, j, vectors) for each block and done(tile) once the tile has
-// seen `super` columns, so that sums can be carried from vectors to double.
+// Rows that meet the same columns, and those columns as entries: blocks of all of them, or of a list.
+template <class T>
+struct Share {
+  const Pass<T>& pass;
+  int64_t end;          // of the rows
+  int64_t first, last;  // entries
+  int64_t group;        // entries whose packed points are used by all tiles of the share in turn
+
+  Share(const Pass<T>& pass_, int64_t begin, int64_t end_) : pass(pass_), end(end_) {
+    const Costs& c = pass.costs;
+    if (!c.starts) {
+      first = 0;
+      last = (pass.columns + BLOCK<T> - 1) / BLOCK<T>;
+      group = pass.super / BLOCK<T>;
+      return;
+    }
+    const int64_t r = begin / c.cell;
+    if ((r + 1) * c.cell < end) end = (r + 1) * c.cell;
+    first = c.starts[r];
+    last = c.starts[r + 1];
+    group = pass.super / c.cell;
+  }
+
+  // Columns j .. j + width of entry k and of those after it that go on where it ends; returns the next entry.
+  __attribute__((always_inline)) int64_t run(int64_t k, int64_t stop, int64_t* j, int64_t* width) const {
+    const Costs& c = pass.costs;
+    int64_t next = k + 1, wanted = BLOCK<T>;
+    *j = k * BLOCK<T>;
+    if (c.starts) {
+      *j = c.blocks[k] * c.cell;
+      for (wanted = c.cell; next < stop && wanted + c.cell <= BLOCK<T> && c.blocks[next] * c.cell == *j + wanted; ++next)
+        wanted += c.cell;
+    }
+    *width = pass.columns - *j < wanted ? pass.columns - *j : wanted;
+    return next;
+  }
+};
+
+// Rows begin .. end against their columns: calls visit(j, vectors) for each block and done() once a tile has seen a
+// group of them, so that sums can be carried from vectors to double.
 template <class T, class Visit, class Done>
 INLINE void sweep(Tile<T>& tile, int64_t begin, int64_t end, Visit visit, Done done) {
   const Pass<T>& pass = tile.pass;
-  for (int64_t from = 0; from < pass.columns; from += pass.super) {
-    const int64_t stop = from + pass.super < pass.columns ? from + pass.super : pass.columns;
-    for (int64_t i = begin; i < end; i += ROWS) {
-      tile.begin(i, end);
-      for (int64_t j = from; j < stop; j += BLOCK<T>) {
-        const int64_t vectors = (stop - j < BLOCK<T> ? stop - j : BLOCK<T>) / WIDTH<T>;
-        tile.block(j, vectors);
-        visit(j, vectors);
+  for (int64_t from = begin; from < end;) {
+    const Share<T> share(pass, from, end);
+    for (int64_t entry = share.first; entry < share.last; entry += share.group) {
+      const int64_t stop = entry + share.group < share.last ? entry + share.group : share.last;
+      for (int64_t i = from; i < share.end; i += ROWS) {
+        tile.begin(i, share.end);
+        for (int64_t k = entry, j, width; k < stop;) {
+          k = share.run(k, stop, &j, &width);
+          tile.block(j, width / WIDTH<T>);
+          visit(j, width / WIDTH<T>);
+        }
+        done();
       }
-      done();
     }
+    from = share.end;
   }
 }
 

@@ -4,6 +4,8 @@
 // are known; then the same numbers, times the new row factors, are added to the columns' sums.
 #pragma once
 
+#include <vector>
+
 #include "softmin.h"
 
 namespace isotherm {
@@ -80,12 +82,31 @@ struct Strand {
   bool is_lost;     // a row factor left the range in which these sums can be trusted
 };
 
+// The next potential of row i from the sum of its exponentials; returns the row's factor for the columns.
+template <class T>
+T next_row(const Pass<T>& pass, const Step& step, int64_t i, T m, double sum, Strand<T>& out) {
+  const T* f = static_cast<const T*>(step.f);
+  const T* log_a = static_cast<const T*>(step.log_a);
+  const double alpha = pass.alpha(i);
+  const double raw = sum > 0.0 ? alpha - (log2(sum) + double(m)) / pass.per_cost : INFINITY;
+  const double kept = step.relaxation == 1.0 ? 0.0 : (1.0 - step.relaxation) * double(f[i]);
+  const T next = T(kept + step.relaxation * step.damping * (raw + step.shift));
+  static_cast<T*>(step.f_raw)[i] = T(raw);
+  static_cast<T*>(step.f_next)[i] = next;
+  if (log_a[i] == -T(INFINITY) || !__builtin_isfinite(next)) {
+    out.is_lost = out.is_lost || log_a[i] != -T(INFINITY);
+    return T(0);
+  }
+  const double w = exp2((double(next) + double(log_a[i]) - alpha) * pass.per_cost + double(m));
+  out.is_lost = out.is_lost || !(w < MAX_FACTOR);
+  out.factors += w;
+  return w < MAX_FACTOR ? T(w) : T(0);
+}
+
 // Rows begin .. end of the iteration.
 template <class T>
 void strand_rows(const Pass<T>& pass, const Step& step, int64_t begin, int64_t end, T* entries, T* carry_sums, Strand<T>& out) {
-  const T* f = static_cast<const T*>(step.f);
   const T* guess = static_cast<const T*>(step.guess);
-  const T* log_a = static_cast<const T*>(step.log_a);
   Tile<T> tile(pass);
   int64_t carried = 0;
   const auto flush = [&] {
@@ -116,22 +137,7 @@ void strand_rows(const Pass<T>& pass, const Step& step, int64_t begin, int64_t e
       for (int r = 0; r < count; ++r) sums[r] = 0.0;
       keep_exponentials(tile, i, i + count, m, entries, sums);
     }
-    for (int r = 0; r < count; ++r) {
-      const double alpha = pass.alpha(i + r);
-      const double raw = sums[r] > 0.0 ? alpha - (log2(sums[r]) + double(m[r])) / pass.per_cost : INFINITY;
-      const double kept = step.relaxation == 1.0 ? 0.0 : (1.0 - step.relaxation) * double(f[i + r]);
-      const T next = T(kept + step.relaxation * step.damping * (raw + step.shift));
-      static_cast<T*>(step.f_raw)[i + r] = T(raw);
-      static_cast<T*>(step.f_next)[i + r] = next;
-      if (log_a[i + r] == -T(INFINITY) || !__builtin_isfinite(next)) {
-        out.is_lost = out.is_lost || log_a[i + r] != -T(INFINITY);
-        continue;
-      }
-      const double w = exp2((double(next) + double(log_a[i + r]) - alpha) * pass.per_cost + double(m[r]));
-      out.is_lost = out.is_lost || !(w < MAX_FACTOR);
-      out.factors += w;
-      factor[r] = w < MAX_FACTOR ? T(w) : T(0);
-    }
+    for (int r = 0; r < count; ++r) factor[r] = next_row(pass, step, i + r, m[r], sums[r], out);
     for (int r = 0; r < count; r += ROWS) add_rows(entries + r * pass.columns, pass.columns, factor + r, carry_sums);
     carried += kept;
     if (carried >= CARRY_ROWS) flush();
@@ -160,6 +166,31 @@ void finish_columns(const Costs& costs, const Step& step, const int64_t* missing
   for (int64_t k = 0; k < count; ++k) static_cast<T*>(step.g_raw)[missing[k]] = found.as<T>()[k];
 }
 
+// Potentials of the columns from the sums of all strands; those that cannot be trusted are `missing`, in order.
+template <class T>
+void take_columns(const Pass<T>& pass, const Step& step, const Strand<T>* strands, int64_t count,
+                  std::vector<int64_t>& missing) {
+  double factors = 0.0;
+  bool is_lost = count == 0;
+  for (int64_t k = 0; k < count; ++k) {
+    factors += strands[k].factors;
+    is_lost = is_lost || strands[k].is_lost;
+  }
+  // What underflowed is below 2^-126 (2^-1022) of a row's factor; relative to such a column it does not count.
+  const double least = factors * (sizeof(T) == 4 ? 0x1p-80 : 0x1p-900);
+  for (int64_t j = 0; j < pass.costs.m; ++j) {
+    double sum = 0.0;
+    for (int64_t k = 0; k < count; ++k) sum += strands[k].columns[j];
+    if (is_lost || !(sum > least)) {
+      missing.push_back(j);
+      continue;
+    }
+    // The column's own factor 2^h_j leaves again; in inner-product form beta_j stays in it.
+    const double h = double(pass.h.template as<T>()[j]);
+    static_cast<T*>(step.g_raw)[j] = T(pass.beta_of(j) + (h - log2(sum)) / pass.per_cost);
+  }
+}
+
 template <class T>
 void sinkhorn_step(const Costs& costs, const Step& step, int threads) {
   const Pass<T> pass(costs, static_cast<const T*>(step.q), LOG2E / step.epsilon);
@@ -185,28 +216,9 @@ void sinkhorn_step(const Costs& costs, const Step& step, int threads) {
                 local.as<T>() + kept * c.pass.columns, c.states[k]);
   }, &context);
 
-  double factors = 0.0;
-  bool is_lost = strands == 0;
-  for (int64_t k = 0; k < strands; ++k) {
-    factors += context.states[k].factors;
-    is_lost = is_lost || context.states[k].is_lost;
-  }
-  // What underflowed is below 2^-126 (2^-1022) of a row's factor; relative to such a column it does not count.
-  const double least = factors * (sizeof(T) == 4 ? 0x1p-80 : 0x1p-900);
-  const Scratch list(costs.m * int64_t(sizeof(int64_t)));
-  int64_t missing = 0;
-  for (int64_t j = 0; j < costs.m; ++j) {
-    double sum = 0.0;
-    for (int64_t k = 0; k < strands; ++k) sum += context.columns[k * pass.columns + j];
-    if (is_lost || !(sum > least)) {
-      list.as<int64_t>()[missing++] = j;
-      continue;
-    }
-    // The column's own factor 2^h_j leaves again; in inner-product form beta_j stays in it.
-    const double h = double(pass.h.template as<T>()[j]);
-    static_cast<T*>(step.g_raw)[j] = T(pass.beta_of(j) + (h - log2(sum)) / pass.per_cost);
-  }
-  if (missing) finish_columns<T>(costs, step, list.as<int64_t>(), missing, threads);
+  std::vector<int64_t> missing;
+  take_columns(pass, step, context.states, strands, missing);
+  if (!missing.empty()) finish_columns<T>(costs, step, missing.data(), int64_t(missing.size()), threads);
 }
 
 }  // namespace

@@ -16,6 +16,11 @@ struct Costs {
   int64_t row_stride, column_stride;  // of a stored matrix, in elements
   double scale, offset;
   const int64_t* row_index;  // which rows of x (or of the matrix), all in order where null
+  // Which pairs count, all where null: rows r * cell .. (r + 1) * cell meet the columns of blocks[starts[r] .. starts[r + 1]),
+  // each of `cell` columns, in rising order.
+  const int64_t* starts;
+  const int32_t* blocks;
+  int64_t cell;
 };
 
 // One fused iteration; see kernels/sinkhorn_step/__init__.py for the equations.
@@ -66,6 +71,7 @@ struct Kernels {
   void (*plan_grad)(const Costs&, const Plan&, const Weights&, T* by_x, T* by_y, int threads);
   void (*product_sum)(const Costs&, const T* a, const T* b, const double* centre, double* out, int threads);
   void (*sinkhorn_step)(const Costs&, const Step&, int threads);
+  void (*listed_step)(const Costs&, const Step&, const int64_t* column_starts, const int32_t* column_blocks, int threads);
   void (*axis_log_sum)(const Axis&, double epsilon, int threads);
   void (*axis_max)(const Axis&, int threads);
   void (*sinkhorn_sweeps)(const Costs&, const Sweeps&, int threads);

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isotherm.kernels.compiled import bind, extension, handed, plain, why_not
+from isotherm.kernels.compiled import bind_formula, by_columns, extension, from_rows, handed, known_formula, why_not
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,5 +19,6 @@ __all__ = ["hard_min", "why_not"]
 def hard_min(costs: CostSource, h: Tensor) -> Tensor:
     """See `isotherm.kernels.hard_min`."""
     out = torch.empty(costs.shape[0], dtype=h.dtype)
-    extension.hard_min(bind(costs), plain(h), handed(out), torch.get_num_threads())
-    return out
+    formula = known_formula(costs)
+    extension.hard_min(bind_formula(formula), by_columns(formula, h), handed(out), torch.get_num_threads())
+    return from_rows(formula, out)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isotherm.kernels.compiled import bind_formula, extension, handed, is_eager, plain
+from isotherm.kernels.compiled import bind_formula, by_columns, by_rows, extension, from_rows, handed, is_eager
 from isotherm.kernels.ops.plan_grad import plan_grad
-from isotherm.kernels.source import Formula
+from isotherm.kernels.source import Formula, formula_from, no_gradients
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,10 +39,9 @@ def plan_apply(formula: Formula, p: Tensor, q: Tensor, values: Tensor, *, epsilo
 
 def _compute(formula: Formula, p: Tensor, q: Tensor, values: Tensor, epsilon: float) -> Tensor:
     out = torch.empty(formula.shape[0], values.shape[1], dtype=values.dtype)
-    extension.plan_apply(
-        bind_formula(formula), plain(p), plain(q), plain(values), epsilon, handed(out), torch.get_num_threads()
-    )
-    return out
+    given = by_rows(formula, p), by_columns(formula, q), by_columns(formula, values)
+    extension.plan_apply(bind_formula(formula), *given, epsilon, handed(out), torch.get_num_threads())
+    return from_rows(formula, out)
 
 
 @torch.library.custom_op(
@@ -50,10 +49,10 @@ def _compute(formula: Formula, p: Tensor, q: Tensor, values: Tensor, epsilon: fl
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor x, Tensor? y, Tensor p, Tensor q, Tensor values, "
-    "str kind, float scale, float offset, float epsilon) -> Tensor",
+    "str kind, float scale, float offset, Tensor[] pattern, float epsilon) -> Tensor",
 )
 def _operator(x: Tensor, y: Tensor | None, p: Tensor, q: Tensor, values: Tensor, *settings: Any) -> Tensor:
-    return _compute(Formula(settings[0], x, y, *settings[1:3]), p, q, values, settings[3])
+    return _compute(formula_from(x, y, *settings[:-1]), p, q, values, settings[-1])
 
 
 @_operator.register_fake
@@ -69,9 +68,9 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     """With T = P' grad: dV = T, dp_i = grad_i . out_i / epsilon, dq_j = V_j . T_j / epsilon, dC = -P * (grad V') / epsilon."""
     x, y, p, q, values, out = ctx.saved_tensors
-    kind, scale, offset, epsilon = ctx.settings
+    *settings, epsilon = ctx.settings
     by_x = by_y = by_p = by_q = by_values = None
-    formula = Formula(kind, x, y, scale, offset)
+    formula = formula_from(x, y, *settings)
     needs_x, needs_y, needs_p, needs_q, needs_values = ctx.needs_input_grad[:5]
     if needs_p:
         by_p = (grad * out).sum(1) / epsilon
@@ -80,12 +79,16 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         kept = torch.where((q > -torch.inf)[:, None], values, 0.0)
         by_q = (kept * by_values).sum(1) / epsilon
     if y is None and needs_x:
-        by_x = (p[:, None] + q - formula.block(slice(None))).div(epsilon).exp() * (grad @ values.T) * (-scale / epsilon)
+        by_x = (
+            (p[:, None] + q - formula.block(slice(None))).div(epsilon).exp()
+            * (grad @ values.T)
+            * (-formula.scale / epsilon)
+        )
     elif needs_x:
         by_x = plan_grad(formula, p, q, grad, values, epsilon=epsilon) / -epsilon
     if needs_y:
         by_y = plan_grad(formula.transpose(), q, p, values, grad, epsilon=epsilon) / -epsilon
-    return by_x, by_y, by_p, by_q, by_values, None, None, None, None
+    return by_x, by_y, by_p, by_q, by_values, *no_gradients(settings), None
 
 
 _operator.register_autograd(_backward, setup_context=_save)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from isotherm.kernels.source import Formula, row_blocks
+from isotherm.kernels.source import Formula, formula_from, row_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,12 +44,12 @@ def plan_curvature(
     "isotherm::plan_curvature",
     mutates_args=(),
     schema="(Tensor x, Tensor y, Tensor p, Tensor q, Tensor left, Tensor right, Tensor z, "
-    "str kind, float scale, float offset, float epsilon) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "str kind, float scale, float offset, Tensor[] pattern, float epsilon) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _operator(
     x: Tensor, y: Tensor, p: Tensor, q: Tensor, left: Tensor, right: Tensor, z: Tensor, *settings: Any
 ) -> Any:
-    formula, epsilon = Formula(settings[0], x, y, *settings[1:3]), settings[3]
+    formula, epsilon = formula_from(x, y, *settings[:-1]), settings[-1]
     scale = formula.scale
     given = (x, y, p, q, left, right)
     by_x, by_y, by_p, by_q, by_left, by_right = (torch.zeros(t.shape, dtype=t.dtype, device=t.device) for t in given)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isotherm.kernels.compiled import bind_formula, extension, handed, is_eager, plain
+from isotherm.kernels.compiled import bind_formula, by_columns, by_rows, extension, from_rows, handed, is_eager
 from isotherm.kernels.ops.plan_curvature import plan_curvature
-from isotherm.kernels.source import Formula
+from isotherm.kernels.source import Formula, formula_from, no_gradients
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,11 +48,10 @@ def _compute(
     out = torch.empty(formula.x.shape, dtype=p.dtype)
     if left is not None and left.shape[1] == 0:
         return out.zero_()
-    weights = (None if t is None else plain(t) for t in (left, right))
-    extension.plan_grad(
-        bind_formula(formula), plain(p), plain(q), *weights, epsilon, handed(out), None, torch.get_num_threads()
-    )
-    return out
+    weights = None if left is None else by_rows(formula, left), None if right is None else by_columns(formula, right)
+    given = by_rows(formula, p), by_columns(formula, q), *weights
+    extension.plan_grad(bind_formula(formula), *given, epsilon, handed(out), None, torch.get_num_threads())
+    return from_rows(formula, out)
 
 
 @torch.library.custom_op(
@@ -60,10 +59,10 @@ def _compute(
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor x, Tensor y, Tensor p, Tensor q, Tensor? left, Tensor? right, "
-    "str kind, float scale, float offset, float epsilon) -> Tensor",
+    "str kind, float scale, float offset, Tensor[] pattern, float epsilon) -> Tensor",
 )
 def _operator(x: Tensor, y: Tensor, p: Tensor, q: Tensor, left: Any, right: Any, *settings: Any) -> Tensor:
-    return _compute(Formula(settings[0], x, y, *settings[1:3]), p, q, left, right, settings[3])
+    return _compute(formula_from(x, y, *settings[:-1]), p, q, left, right, settings[-1])
 
 
 @_operator.register_fake
@@ -79,12 +78,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, z: Tensor) -> tuple[Any, ...]:
     x, y, p, q, left, right = ctx.saved_tensors
-    kind, scale, offset, epsilon = ctx.settings
+    *settings, epsilon = ctx.settings
     is_weighted = left is not None
     if not is_weighted:
         left, right = torch.ones_like(p)[:, None], torch.ones_like(q)[:, None]
-    found = plan_curvature(Formula(kind, x, y, scale, offset), p, q, left, right, z, epsilon=epsilon)
-    return (*found[:4], *(found[4:] if is_weighted else (None, None)), None, None, None, None)
+    found = plan_curvature(formula_from(x, y, *settings), p, q, left, right, z, epsilon=epsilon)
+    return (*found[:4], *(found[4:] if is_weighted else (None, None)), *no_gradients(settings), None)
 
 
 _operator.register_autograd(_backward, setup_context=_save)

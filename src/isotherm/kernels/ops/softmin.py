@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isotherm.kernels.compiled import bind_formula, extension, handed, is_eager, plain
+from isotherm.kernels.compiled import bind_formula, by_columns, by_rows, extension, from_rows, handed, is_eager
 from isotherm.kernels.ops.plan_apply import plan_apply
 from isotherm.kernels.ops.plan_grad import plan_grad
-from isotherm.kernels.source import Formula
+from isotherm.kernels.source import Formula, formula_from, no_gradients
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,9 +40,10 @@ def softmin(formula: Formula, h: Tensor, guess: Tensor | None, *, epsilon: float
 
 def _compute(formula: Formula, h: Tensor, guess: Tensor | None, epsilon: float) -> Tensor:
     out = torch.empty(formula.shape[0], dtype=h.dtype)
-    shift = None if guess is None else plain(guess)
-    extension.softmin(bind_formula(formula), plain(h), shift, epsilon, handed(out), torch.get_num_threads())
-    return out
+    shift = None if guess is None else by_rows(formula, guess)
+    given = by_columns(formula, h), shift
+    extension.softmin(bind_formula(formula), *given, epsilon, handed(out), torch.get_num_threads())
+    return from_rows(formula, out)
 
 
 @torch.library.custom_op(
@@ -50,10 +51,10 @@ def _compute(formula: Formula, h: Tensor, guess: Tensor | None, epsilon: float) 
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor x, Tensor? y, Tensor h, Tensor? guess, "
-    "str kind, float scale, float offset, float epsilon) -> Tensor",
+    "str kind, float scale, float offset, Tensor[] pattern, float epsilon) -> Tensor",
 )
 def _operator(x: Tensor, y: Tensor | None, h: Tensor, guess: Tensor | None, *settings: Any) -> Tensor:
-    return _compute(Formula(settings[0], x, y, *settings[1:3]), h, guess, settings[3])
+    return _compute(formula_from(x, y, *settings[:-1]), h, guess, settings[-1])
 
 
 @_operator.register_fake
@@ -69,8 +70,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     """df_i / dC_ij = P(j | i) = exp((f_i + h_j - C_ij) / epsilon), df_i / dh_j = -P(j | i)."""
     x, y, h, f = ctx.saved_tensors
-    kind, scale, offset, epsilon = ctx.settings
-    formula = Formula(kind, x, y, scale, offset)
+    *settings, epsilon = ctx.settings
+    formula = formula_from(x, y, *settings)
     by_x = by_y = by_h = None
     reaches = f < torch.inf
     p, grad = torch.where(reaches, f, -torch.inf), torch.where(reaches, grad, 0.0)
@@ -78,13 +79,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         by_h = -plan_apply(formula.transpose(), h, p, grad[:, None], epsilon=epsilon)[:, 0]
     if y is None and ctx.needs_input_grad[0]:
         law = (p[:, None] + h - formula.block(slice(None))).div(epsilon).exp()  # (N, M)
-        by_x = law * (scale * grad[:, None])
+        by_x = law * (formula.scale * grad[:, None])
     elif ctx.needs_input_grad[0]:
         by_x = plan_grad(formula, p, h, None, None, epsilon=epsilon) * grad[:, None]
     if ctx.needs_input_grad[1]:
         one = torch.ones_like(h)[:, None]  # (M, 1)
         by_y = plan_grad(formula.transpose(), h, p, one, grad[:, None], epsilon=epsilon)
-    return by_x, by_y, by_h, None, None, None, None, None
+    return by_x, by_y, by_h, None, *no_gradients(settings), None
 
 
 _operator.register_autograd(_backward, setup_context=_save)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isotherm.kernels import ops
-from isotherm.kernels.compiled import bind, extension, handed, known_formula, plain
+from isotherm.kernels.compiled import bind_formula, by_columns, by_rows, extension, from_rows, handed, known_formula
 from isotherm.kernels.compiled import why_no_operator as why_not
 from isotherm.kernels.compiled import why_not as why_not_cost
 
@@ -27,5 +27,7 @@ def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsil
 def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
     """See `isotherm.kernels.plan_cost`, where the costs that are paid are those that define the plan."""
     out = torch.empty(costs.shape[0], dtype=p.dtype)
-    extension.plan_cost(bind(costs), plain(p), plain(q), epsilon, handed(out), torch.get_num_threads())
-    return out
+    formula = known_formula(costs)
+    given = by_rows(formula, p), by_columns(formula, q)
+    extension.plan_cost(bind_formula(formula), *given, epsilon, handed(out), torch.get_num_threads())
+    return from_rows(formula, out)
