@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isotherm.coupling.rounding import FeasiblePlan, make_feasible
-from isotherm.objective import dual_value, log_ratio_sum, marginal_penalty
+from isotherm.objective import dual_value, log_ratio_sum, marginal_penalty, skipped_mass
 
 if TYPE_CHECKING:
     from isotherm.geometry import AbstractGeometry
@@ -78,7 +78,9 @@ def certify(problem: Problem, g: Tensor) -> Certificate:
     exact = problem.double()
     plan = make_feasible(exact, g.double())
     return Certificate(
-        entropic_lower=float(dual_value(exact, plan.f, plan.dual_g, plan.plan_mass)),
+        entropic_lower=float(
+            dual_value(exact, plan.f, plan.dual_g, plan.plan_mass + skipped_mass(exact, plan.f, plan.dual_g))
+        ),
         entropic_upper=_upper(_entropic_value(exact, plan)),
         exact_lower=float(_exact_lower(exact, plan.dual_g)),
         exact_upper=_upper(_exact_value(exact, plan)),

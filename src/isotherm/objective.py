@@ -57,6 +57,11 @@ def soft_transform(problem: Problem, g: Tensor) -> tuple[Tensor, Tensor]:
     return f, problem.a * (-f / problem.rho_a).exp()
 
 
+def skipped_mass(problem: Problem, f: Tensor, g: Tensor) -> Tensor:
+    """Upper bound on the plan's mass on pairs that the problem's geometry leaves out of its reductions, a scalar."""
+    return problem.geometry.skipped_mass(f, g, problem.a, problem.b, epsilon=problem.epsilon)
+
+
 def marginal_penalty(marginal: Tensor, weights: Tensor, rho: float) -> Tensor:
     """rho KL(marginal | weights), zero for a balanced side (its constraint is somebody else's duty)."""
     if math.isinf(rho):

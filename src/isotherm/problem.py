@@ -127,6 +127,10 @@ class Problem:
         """The same problem at another temperature, in units of cost or relative to them."""
         return self._with(epsilon=_resolved(epsilon, self.geometry, self.a, self.b))
 
+    def on(self, geometry: AbstractGeometry) -> Problem:
+        """The same question with another geometry of the same points."""
+        return self._with(geometry=geometry)
+
     def detach(self) -> Problem:
         """The same problem outside every autograd graph."""
         reference = None if self.reference is None else self.reference.detach()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isotherm.certificate import Certificate, certify, certify_exact
 from isotherm.coupling import AbstractCoupling, EntropicCoupling, SparseCoupling
-from isotherm.objective import dual_value, soft_transform
+from isotherm.objective import dual_value, skipped_mass, soft_transform
 
 if TYPE_CHECKING:
     from isotherm._status import Status
@@ -147,7 +147,7 @@ class Solution:
         if self.problem.epsilon == 0:
             return self._transport_cost
         problem, f = self._precise.problem, self._precise.f
-        mass = problem.a @ (-f / problem.rho_a).exp()
+        mass = problem.a @ (-f / problem.rho_a).exp() + skipped_mass(problem, f, self._precise.g)
         return dual_value(problem, f, self._precise.g, mass)
 
     @cached_property
@@ -169,6 +169,8 @@ def tensor_marginals(coupling: AbstractCoupling) -> tuple[Tensor, Tensor]:
 def marginal_error(problem: Problem, potentials: tuple[Tensor, Tensor], coupling: AbstractCoupling) -> MarginalError:
     """L1 distance of a plan's marginals from the optimal ones, per unit of mass.
 
+    Where the geometry leaves out pairs, what they may hold is added: an upper bound.
+
     Args:
         problem: Weights and their prices.
         potentials: (f, g), shapes (N,) and (M,), units of cost.
@@ -179,5 +181,8 @@ def marginal_error(problem: Problem, potentials: tuple[Tensor, Tensor], coupling
     """
     wanted = (problem.a * (-potentials[0] / problem.rho_a).exp(), problem.b * (-potentials[1] / problem.rho_b).exp())
     found = tensor_marginals(coupling)
-    errors = [float((r - w).abs().sum(dtype=torch.float64) / w.sum()) for r, w in zip(found, wanted, strict=True)]
+    skipped = skipped_mass(problem, *potentials)
+    errors = [
+        float(((r - w).abs().sum(dtype=torch.float64) + skipped) / w.sum()) for r, w in zip(found, wanted, strict=True)
+    ]
     return MarginalError(*errors)

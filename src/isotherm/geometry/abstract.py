@@ -112,6 +112,23 @@ class AbstractGeometry(ABC):
     def cost_range(self) -> tuple[float, float]:
         """Smallest and largest C_ij, or bounds that enclose them."""
 
+    def skipped_mass(self, f: Tensor, g: Tensor, a: Tensor, b: Tensor, *, epsilon: float) -> Tensor:
+        """Upper bound on the mass of a plan on pairs that the reductions leave out; zero where they meet all pairs.
+
+            sum over pairs left out of a_i b_j exp((f_i + g_j - C_ij) / epsilon)
+
+        Args:
+            f: Potential of the sources, shape (N,), finite, units of cost.
+            g: Potential of the targets, shape (M,).
+            a: Weights of the sources, shape (N,).
+            b: Weights of the targets, shape (M,).
+            epsilon: Temperature > 0, units of cost.
+
+        Returns:
+            A float64 scalar.
+        """
+        return torch.zeros((), dtype=torch.float64, device=self.device)
+
     @abstractmethod
     def extend(self, x_new: Tensor) -> AbstractGeometry:
         """The costs from new sources, shape (K, D), to the same targets; a TypeError where only costs are known."""
