@@ -43,6 +43,7 @@ from .solvers import Exact as Exact
 from .solvers import LogSinkhorn as LogSinkhorn
 from .solvers import LowRank as LowRank
 from .solvers import LowRankSolution as LowRankSolution
+from .solvers import Multiscale as Multiscale
 from .solvers import Newton as Newton
 from .solvers import Scaling as Scaling
 from .solvers import StopSolve as StopSolve
@@ -77,6 +78,7 @@ __all__ = [
     "LowRankCoupling",
     "LowRankSolution",
     "Manhattan",
+    "Multiscale",
     "NegativeDot",
     "Newton",
     "Outcome",

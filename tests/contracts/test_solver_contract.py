@@ -20,6 +20,7 @@ from isotherm import (
     EntropicCoupling,
     Exact,
     LogSinkhorn,
+    Multiscale,
     Newton,
     PointCloud,
     Problem,
@@ -63,6 +64,8 @@ SOLVERS = {
     "newton from the start": Newton(switch=1e3),
     "annealed newton": Annealed(solver=Newton()),
     "over-relaxed log": LogSinkhorn(relaxation=1.7),
+    "multiscale": Multiscale(),
+    "multiscale, always on cells": Multiscale(all_pairs=1, coarsest=3),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -1,7 +1,7 @@
 """How is it computed? One method per file, each a frozen object of settings with `run(problem)`.
 
 Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `relaxation` (the
-iteration of both), `annealed`, `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
+iteration of both), `annealed`, `multiscale` (on `levels`), `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
 problems), `stopping` (the loop and its judgement), `blocks` (the loop on small problems), `work` (many loops at once),
 `solve_batch`, `progress`, `temperature_path` (the dial), `abstract`. `low_rank` stands apart: another problem, asked for by
 name.
@@ -15,6 +15,7 @@ from .exact import Exact as Exact
 from .log_sinkhorn import LogSinkhorn as LogSinkhorn
 from .low_rank import LowRank as LowRank
 from .low_rank import LowRankSolution as LowRankSolution
+from .multiscale import Multiscale as Multiscale
 from .newton import Newton as Newton
 from .scaling import Scaling as Scaling
 from .solve import ConvergenceError as ConvergenceError
@@ -35,6 +36,7 @@ __all__ = [
     "LogSinkhorn",
     "LowRank",
     "LowRankSolution",
+    "Multiscale",
     "Newton",
     "Scaling",
     "StopSolve",

@@ -18,6 +18,7 @@ from isotherm.solvers.annealed import Annealed
 from isotherm.solvers.auto import Auto
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
+from isotherm.solvers.multiscale import Multiscale
 from isotherm.solvers.newton import Newton
 from isotherm.solvers.progress import progress_bar
 from isotherm.solvers.scaling import Scaling
@@ -36,6 +37,7 @@ NAMED_SOLVERS: dict[str, AbstractSolver] = {
     "scaling": Scaling(),
     "annealed": Annealed(),
     "newton": Newton(),
+    "multiscale": Multiscale(),
     "exact": Exact(),
 }
 
@@ -89,7 +91,8 @@ def solve(  # noqa: PLR0913 - the front door names everything a problem is made 
         rho_a: Price of missing the source marginal, units of cost; infinity enforces it.
         rho_b: Price of missing the target marginal.
         reference: Coupling kappa to stay close to, shape (N, M), non-negative; a ⊗ b when left out.
-        solver: A solver object or its name in lower case ("auto", "log", "scaling", "annealed", "newton", "exact"). Default: `Auto()`.
+        solver: A solver object or its name in lower case ("auto", "log", "scaling", "annealed", "newton", "multiscale",
+            "exact"). Default: `Auto()`.
         tolerance: L1 error of the marginals, per unit of mass; the solver's own (1e-4) when left out.
         init: Start from an earlier `Solution`, of these points or of others in the same space (its potentials are
             extended to new points); from potentials (f, g); from "gaussian", the closed form for Gaussians with the
