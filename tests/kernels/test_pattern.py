@@ -84,6 +84,24 @@ def test_one_iteration_is_two_soft_minima(kind):
         assert torch.allclose(got, truth, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("start", ["close", "far off", "one row in the lead"])
+def test_iteration_survives_any_guess(start, dtype):
+    formula, p, h, _ = make_case("sqeuclidean", dtype)
+    f = kernels.softmin(formula, h, epsilon=EPSILON) + (0.0 if start == "close" else 500.0)
+    log_a = torch.where(p > -torch.inf, torch.full_like(p, -0.2), p)
+    if start == "one row in the lead":  # its columns drown the sums of all others
+        log_a[7] = 60.0
+    update = kernels.RowUpdate()
+    with kernels.use("cpu"):
+        got = kernels.sinkhorn_step(formula, f, h, log_a, update, epsilon=EPSILON)
+    with kernels.use("reference"):
+        precise = Formula("sqeuclidean", formula.x.double(), formula.y.double(), 0.5, 0.25, formula.pattern)
+        truth = kernels.sinkhorn_step(precise, f.double(), h.double(), log_a.double(), update, epsilon=EPSILON)
+    for one, other in zip(got, truth, strict=True):
+        assert torch.allclose(one.double(), other, rtol=1e-5, atol=1e-5 if dtype == torch.float32 else 1e-10)
+
+
 @pytest.mark.parametrize("sizes", [(1, 1), (64, 65), (63, 200), (1000, 3)])
 def test_sizes_at_the_edges_of_cells(sizes):
     formula, p, h, _ = make_case("sqeuclidean", torch.float64, sizes=(max(sizes[0], 4), max(sizes[1], 91)))

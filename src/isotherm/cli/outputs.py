@@ -15,7 +15,7 @@ import scipy.sparse
 
 from isotherm._arrays import Namespace
 from isotherm.cli.read import Cloud
-from isotherm.geometry import AbstractCost, PointCloud
+from isotherm.geometry import AbstractCost, BlockSparse, PointCloud
 from isotherm.solution import Solution
 from isotherm.solvers import TemperaturePath
 
@@ -146,14 +146,15 @@ def _save(path: Path, **arrays: Any) -> None:
 
 def _problem_arrays(solution: Solution, source: Cloud, target: Cloud) -> dict[str, Any]:
     problem = solution.problem
-    assert isinstance(problem.geometry, PointCloud)  # commands read points
-    assert isinstance(problem.geometry.cost, AbstractCost)
+    geometry = problem.geometry.base if isinstance(problem.geometry, BlockSparse) else problem.geometry
+    assert isinstance(geometry, PointCloud)  # commands read points
+    assert isinstance(geometry.cost, AbstractCost)
     return {
         "x": source.points,
         "y": target.points,
         "a": Namespace.NUMPY.export(problem.a),
         "b": Namespace.NUMPY.export(problem.b),
-        "cost": problem.geometry.cost.name,
+        "cost": geometry.cost.name,
         "rho_a": problem.rho_a,
         "rho_b": problem.rho_b,
         "source_rows": source.rows,
