@@ -12,7 +12,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isotherm import CostMatrix, EntropicCoupling, LogSinkhorn, Multiscale, Outcome, PointCloud, Problem, kernels
+from isotherm import (
+    CostMatrix,
+    EntropicCoupling,
+    LogSinkhorn,
+    Multiscale,
+    Outcome,
+    PointCloud,
+    Problem,
+    StopSolve,
+    kernels,
+)
 from isotherm.geometry import BlockSparse
 from isotherm.testing import check_solution
 
@@ -118,7 +128,7 @@ def test_last_level_takes_few_iterations():
     problem = Problem(PointCloud(x, y), epsilon=0.01)
     solution = Multiscale(solver=LogSinkhorn(tolerance=1e-3), all_pairs=1, coarsest=250).run(problem)
     at_last = int(re.search(r"(\d+) iterations at the last", solution.method)[1])
-    assert at_last < 0.3 * LogSinkhorn(tolerance=1e-3).run(problem).iterations
+    assert at_last < 0.5 * LogSinkhorn(tolerance=1e-3).run(problem).iterations
     assert at_last < solution.iterations
 
 
@@ -207,3 +217,27 @@ print(json.dumps(peak() - start))
 def test_memory_is_that_of_the_points():
     run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) < 200  # MiB; the matrix would take 1500
+
+
+@compiled
+@pytest.mark.parametrize("looks", [1, 40, 10_000])
+def test_interrupt_returns_the_potentials_so_far_for_all_points(looks):
+    x, y = draw("cube", sizes=(700, 650))
+    problem = Problem(PointCloud(x, y), epsilon=0.005)
+    seen = []
+
+    def stop(check):
+        seen.append(check)
+        if len(seen) == looks:
+            raise StopSolve
+
+    solver = Multiscale(solver=LogSinkhorn(tolerance=1e-9, relaxation=1.0, max_iterations=80), all_pairs=1, coarsest=90)
+    solution = solver.run(problem, callback=stop)
+    assert len(seen) <= looks
+    is_interrupted = len(seen) == looks
+    assert (solution.status.outcome is Outcome.INTERRUPTED) == is_interrupted
+    assert [p.shape for p in solution.potentials] == [(700,), (650,)]
+    for true, claimed in zip(dense_errors(solution), solution.marginal_error, strict=True):
+        assert true <= claimed + 1e-12
+    value = float(LogSinkhorn(tolerance=1e-7).run(problem).value)
+    assert solution.certificate.entropic_lower <= value <= solution.certificate.entropic_upper

@@ -23,11 +23,12 @@ BLOCKED_ENTRIES = 1 << 22  # pairs whose exponentials are kept between sweeps: 1
 
 
 def block_costs(problem: Problem) -> Formula | None:
-    """Costs that blocks of sweeps can be made on, or None where there are too many or they are no formula."""
+    """Costs that blocks of sweeps can be made on; None where they are too many, no formula, or of listed pairs only."""
     geometry = problem.tilted_geometry
     if geometry.shape[0] * geometry.shape[1] > BLOCKED_ENTRIES:
         return None
-    return geometry.formula() or geometry.for_iteration().formula()
+    formula = geometry.formula() or geometry.for_iteration().formula()
+    return None if formula is None or formula.pattern is not None else formula
 
 
 class BlockedAlternation(AbstractIteration):

@@ -13,19 +13,22 @@ from torch import Tensor
 
 from isotherm import kernels
 from isotherm._checks import check_count, check_positive, check_warm
-from isotherm._status import Status
+from isotherm._status import Outcome, Status
 from isotherm.coupling import EntropicCoupling
 from isotherm.geometry import BlockSparse, PointCloud
 from isotherm.solution import Check, Solution, marginal_error
-from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver, Init, initial_potentials
+from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
 from isotherm.solvers.annealed import Annealed
+from isotherm.solvers.initial import initial_potentials
 from isotherm.solvers.levels import cloud_of, continued, make_levels, points_of
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
-from isotherm.solvers.stopping import iterate
+from isotherm.solvers.stopping import StopSolve, conclude, is_finite, iterate
+from isotherm.solvers.work import Work, perform
 
 if TYPE_CHECKING:
     from isotherm.geometry import AbstractGeometry
     from isotherm.problem import Problem
+    from isotherm.solvers.initial import Init
     from isotherm.solvers.levels import Level
     from isotherm.solvers.stopping import AbstractIteration, Callback
 
@@ -104,27 +107,34 @@ class Multiscale(AbstractSolver):
             reasons.append("lists of pairs need the compiled kernels on the CPU")
         return reasons
 
-    @torch.no_grad()
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem; see `AbstractSolver.run`. Only the last level is held to the tolerance."""
+        return perform(self.work(problem, init=init, callback=callback))
+
+    def work(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Work:
+        """See `AbstractSolver.work`."""
         check_warm(problem.epsilon)
         obstacles = self.why_not(problem)
         if obstacles:
-            solution = Annealed(solver=self.solver).run(problem, init=init, callback=callback)
+            solution = yield from Annealed(solver=self.solver).work(problem, init=init, callback=callback)
             return replace(solution, method=f"{solution.method.removesuffix(', as asked')}: {obstacles[0]}")
         started = time.perf_counter()
-        log, potentials = _Log(callback), initial_potentials(problem, init)
+        log, potentials = _Log(callback), initial_potentials(problem, init, self)
         hierarchy = make_levels(problem.detach(), None if potentials is not None else self.coarsest)
-        if potentials is None:
-            potentials = self._descend(hierarchy, log)
-        before = log.iterations
-        solution = self._finish(hierarchy[-1], potentials, log)
+        before = 0
+        try:
+            if potentials is None:
+                potentials = self._descend(hierarchy, log)
+            before = log.iterations
+            solution = yield from self._finish(hierarchy[-1], potentials, log)
+        except (KeyboardInterrupt, StopSolve):
+            solution = self._interrupted(hierarchy, log, time.perf_counter() - started)
         assert isinstance(solution.problem.geometry, BlockSparse), "the last level lists its pairs; this is our bug"
         density = solution.problem.geometry.pattern.density
         smallest = hierarchy[0].problem.geometry.shape
         return replace(
             solution,
-            history=tuple(log.history),
+            history=tuple(log.history) or solution.history,
             iterations=log.iterations,
             method=f"Multiscale around {type(self.solver).__name__}, {len(hierarchy)} levels from {smallest[0]} x "
             f"{smallest[1]} points, {log.iterations - before} iterations at the last on {density:.1%} of the pairs, as asked",
@@ -156,6 +166,7 @@ class Multiscale(AbstractSolver):
         problem, tolerance = level.problem.at(epsilon), self.solver.rule().tolerance
         run = _Run(self, level, problem, potentials, tolerance)
         for _ in range(most):
+            log.at = run, level
             residual = float(run.iteration.step())
             log.add(epsilon, residual)
             if residual <= tolerance or not run.is_finite():
@@ -186,11 +197,12 @@ class Multiscale(AbstractSolver):
             lifted.append(torch.empty_like(found).index_copy_(0, cells.order, found))
         return lifted[0], lifted[1]
 
-    def _finish(self, level: Level, potentials: tuple[Tensor, Tensor], log: _Log) -> Solution:
+    def _finish(self, level: Level, potentials: tuple[Tensor, Tensor], log: _Log) -> Work:
         """Iterate on all points until the rule is met; pairs are listed anew when the potentials have moved."""
         rule, used = self.solver.rule(), 0
         while True:
             run = _Run(self, level, level.problem, potentials, rule.tolerance, is_sparse=True)
+            log.at = run, level
             left = rule.max_iterations - used
 
             def watch(check: Check, run: _Run = run, left: int = left) -> None:
@@ -201,7 +213,7 @@ class Multiscale(AbstractSolver):
 
             try:
                 rest = replace(rule, max_iterations=left)
-                solution = iterate(run.iteration, run.problem, rest, method="", callback=watch)
+                solution = yield from iterate(run.iteration, run.problem, rest, callback=watch)
             except _MovedError:
                 used += run.steps
                 potentials = run.iteration.potentials()
@@ -209,6 +221,17 @@ class Multiscale(AbstractSolver):
             if solution.status.is_converged or not run.has_moved():
                 return solution
             return self._listed_anew(level, solution)
+
+    def _interrupted(self, hierarchy: list[Level], log: _Log, seconds: float) -> Solution:
+        """What was reached, its potentials lifted to all points."""
+        last = hierarchy[-1]
+        potentials = torch.zeros_like(last.problem.a), torch.zeros_like(last.problem.b)
+        if log.at is not None:
+            run, level = log.at
+            potentials = run.potentials() if level is last else self._lift(run, level, last)
+        rule = self.solver.rule()
+        run = _Run(self, last, last.problem, potentials, rule.tolerance, is_sparse=True)
+        return conclude(run.problem, run.potentials(), Outcome.INTERRUPTED, log.history, rule, seconds=seconds)
 
     def _listed_anew(self, level: Level, solution: Solution) -> Solution:
         """An unfinished solution with the pairs that matter for the potentials it carries."""
@@ -236,6 +259,7 @@ class _Log:
         self.callback = callback
         self.history: list[Check] = []
         self.iterations = 0
+        self.at: tuple[_Run, Level] | None = None  # where the work is now
 
     def add(self, epsilon: float, residual: float, *, steps: int = 1) -> None:
         self.iterations += steps
@@ -273,7 +297,7 @@ class _Run:
         return self.iteration.potentials() if self.is_finite() else self.start
 
     def is_finite(self) -> bool:
-        return all(bool(potential.isfinite().all()) for potential in self.iteration.potentials())
+        return is_finite(self.iteration.potentials())
 
     def has_moved(self) -> bool:
         """Whether a pair left out may by now have more mass than it was left out for."""
