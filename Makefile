@@ -18,7 +18,7 @@ PIP_ARGS    ?=
 PYTEST_ARGS ?=
 JOBS        ?= 2
 # Kernel tests under sanitizers: what reads and writes at the edges. Empty runs them all, in a quarter of an hour.
-SANITIZE_ARGS ?= -k "binding or odd_sizes or empty or coincident or forbidden"
+SANITIZE_ARGS ?= -k "binding or odd_sizes or empty or coincident or forbidden or sweeps"
 # Extra words for the timings, e.g. BENCH_ARGS="--rounds 10 --threads 1,4".
 BENCH_ARGS  ?=
 
@@ -114,7 +114,8 @@ sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and unde
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=.ci \
 	  ISOTHERM_EXTENSION="$$(ls build/sanitize/_cpu*.so)" $(BIN)/python -m pytest -q -p other_extension \
-	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_axis_passes.py $(SANITIZE_ARGS)
+	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_axis_passes.py \
+	  tests/kernels/test_sinkhorn_sweeps.py tests/kernels/test_pattern.py tests/kernels/test_cells.py $(SANITIZE_ARGS)
 
 .PHONY: test-base
 test-base: $(VENV)-base/.base  ## Check the base install alone: torch and numpy, no extras
