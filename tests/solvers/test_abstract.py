@@ -29,7 +29,7 @@ def test_start_is_converted_to_the_problem(problem):
     assert g.tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize("solver", [LogSinkhorn(), Scaling()])
+@pytest.mark.parametrize("solver", [LogSinkhorn(relaxation=1.0), Scaling(relaxation=1.0)])
 def test_start_from_a_solution_of_another_temperature_is_shorter(problem, solver):
     solver = solver.with_tolerance(1e-8)
     warmer = solver.run(problem.at(1.05 * problem.epsilon))

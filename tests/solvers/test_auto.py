@@ -240,3 +240,20 @@ def test_auto_never_needs_many_more_passes_than_plain_alternation(make, share, t
     assert auto.status.is_converged
     if plain.status.is_converged:
         assert PASSES * auto.iterations <= PASSES * plain.iterations + 40
+
+
+@pytest.mark.skipif(bool(kernels.backends()["cpu"]), reason="lists of pairs are read by compiled kernels")
+def test_many_points_in_few_dimensions_go_through_cells():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(4200, 3, generator=generator) for _ in range(2))
+    solution = Auto(tolerance=1e-2).run(Problem(PointCloud(x, y), epsilon=0.05))
+    assert solution.status.is_converged
+    assert "Auto chose Multiscale" in solution.method
+    assert "4200 x 4200 points in at most 4 dimensions" in solution.method
+
+
+@pytest.mark.skipif(bool(kernels.backends()["cpu"]), reason="lists of pairs are read by compiled kernels")
+@pytest.mark.parametrize(("size", "dimension"), [(4000, 3), (4200, 5)])
+def test_fewer_points_or_more_dimensions_do_not(size, dimension):
+    cloud = PointCloud(torch.rand(size, dimension), torch.rand(size, dimension))
+    assert isinstance(Auto().choose(Problem(cloud, epsilon=0.05)).solver, LogSinkhorn)

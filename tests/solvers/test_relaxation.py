@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -131,3 +132,17 @@ def test_float32_rounding_amplified_by_relaxation_is_left_behind():
 def test_relaxation_out_of_range_is_refused(make, relaxation):
     with pytest.raises(ValueError, match="`relaxation` must"):
         make(relaxation=relaxation)
+
+
+@pytest.mark.parametrize("solver", [LogSinkhorn(), Scaling()])
+def test_factor_of_a_like_problem_is_taken_until_the_rate_is_known(solver):
+    problem = Problem(PointCloud(torch.rand(30, 2), torch.rand(40, 2)), epsilon=0.1)
+    iteration = solver.start(problem, None)
+    iteration.lengthen(1.6)
+    for _ in range(3):
+        iteration.step()
+    assert iteration.lengthening == 1.6
+    assert iteration.is_relaxed
+    plain = replace(solver, relaxation=1.0).start(problem, None)
+    plain.lengthen(1.6)
+    assert plain.lengthening == 1.0

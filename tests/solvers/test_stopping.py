@@ -33,13 +33,13 @@ def test_converged_status_names_error_and_tolerance(make):
 
 @each_solver
 def test_budget_status_advises_and_forecasts(make):
-    solution = make(tolerance=1e-9, max_iterations=20).run(problem())
+    solution = make(tolerance=1e-9, max_iterations=20, relaxation=1.0).run(problem())
     assert solution.status.outcome is Outcome.MAX_ITERATIONS
     assert solution.iterations == 20
     for word in ("after 20 iterations", "Raise max_iterations", "Annealed()", "certificate"):
         assert word in solution.status.advice
     forecast = float(re.search(r"about (\S+) more needed", solution.status.advice)[1])
-    needed = make(tolerance=1e-9).run(problem()).iterations - 20
+    needed = make(tolerance=1e-9, relaxation=1.0).run(problem()).iterations - 20
     assert needed / 2 <= forecast <= 2 * needed
 
 

@@ -15,6 +15,7 @@ from isotherm.solvers.annealed import Annealed
 from isotherm.solvers.blocks import block_costs
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
+from isotherm.solvers.multiscale import Multiscale
 from isotherm.solvers.newton import Newton
 from isotherm.solvers.scaling import Scaling
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, StoppingRule, StopSolve, remaining_iterations
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memory
 WATCHED = 10  # iterations from which the rest is predicted
 TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
-LONG = 200  # predicted iterations above which annealing pays
+LOW_DIMENSION = 4  # up to which cells of points are compact
+LONG = 100  # predicted iterations above which annealing pays
 
 
 class Choice(NamedTuple):
@@ -104,6 +106,9 @@ class Auto(AbstractSolver):
         scaling = Scaling(**self._settings())
         log_domain = Newton(**self._settings()) if is_double else LogSinkhorn(**self._settings())
         sources, targets = problem.geometry.shape
+        multiscale = Multiscale(solver=LogSinkhorn(**self._settings()))
+        if _is_low_dimensional(problem) and not multiscale.why_not(problem):
+            return Choice(multiscale, f"{sources} x {targets} points in at most {LOW_DIMENSION} dimensions")
         if isinstance(problem.geometry, Grid):
             obstacles = ["a grid has faster passes of its own, axis by axis"]
         elif sources * targets > SCALING_ENTRIES:
@@ -154,6 +159,12 @@ class Auto(AbstractSolver):
             seconds=cooled.seconds + solution.seconds,
         )
         return _explained(cooled, f"{reason}; the first {watched} iterations predicted {watch.prediction()}")
+
+
+def _is_low_dimensional(problem: Problem) -> bool:
+    """Whether cells of points are small beside the cloud, so that most pairs of them can be left out."""
+    points = problem.geometry.source_points
+    return points is not None and points.shape[1] <= LOW_DIMENSION
 
 
 def _explained(solution: Solution, reason: str) -> Solution:

@@ -100,6 +100,15 @@ class BlockedAlternation(AbstractIteration):
         self._take(swept)
         return torch.tensor(swept.residuals[0], dtype=self.f.dtype)
 
+    @property
+    def lengthening(self) -> float:
+        """See `AbstractIteration.lengthening`."""
+        return self.relaxation.omega
+
+    def lengthen(self, factor: float) -> None:
+        """See `AbstractIteration.lengthen`."""
+        self.relaxation.begin(factor)
+
     def describe(self, solver: str) -> str:
         """See `AbstractIteration.describe`."""
         return solver + self.relaxation.note()

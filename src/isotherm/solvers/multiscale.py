@@ -164,7 +164,7 @@ class Multiscale(AbstractSolver):
     def _steps(self, level: Level, epsilon: float, potentials: tuple[Tensor, Tensor], log: _Log, most: int) -> _Run:
         """Iterate at a level and a temperature, not to the end."""
         problem, tolerance = level.problem.at(epsilon), self.solver.rule().tolerance
-        run = _Run(self, level, problem, potentials, tolerance)
+        run = _Run(self, level, problem, potentials, tolerance, factor=log.factor)
         for _ in range(most):
             log.at = run, level
             residual = float(run.iteration.step())
@@ -172,7 +172,8 @@ class Multiscale(AbstractSolver):
             if residual <= tolerance or not run.is_finite():
                 break
             if run.has_moved() and most > 1:
-                run = _Run(self, level, problem, run.potentials(), tolerance)
+                run = _Run(self, level, problem, run.potentials(), tolerance, factor=run.iteration.lengthening)
+        log.factor = run.iteration.lengthening
         return run
 
     def _lift(self, run: _Run, level: Level, finer: Level) -> tuple[Tensor, Tensor]:
@@ -201,7 +202,7 @@ class Multiscale(AbstractSolver):
         """Iterate on all points until the rule is met; pairs are listed anew when the potentials have moved."""
         rule, used = self.solver.rule(), 0
         while True:
-            run = _Run(self, level, level.problem, potentials, rule.tolerance, is_sparse=True)
+            run = _Run(self, level, level.problem, potentials, rule.tolerance, is_sparse=True, factor=log.factor)
             log.at = run, level
             left = rule.max_iterations - used
 
@@ -216,6 +217,7 @@ class Multiscale(AbstractSolver):
                 solution = yield from iterate(run.iteration, run.problem, rest, callback=watch)
             except _MovedError:
                 used += run.steps
+                log.factor = run.iteration.lengthening
                 potentials = run.iteration.potentials()
                 continue
             if solution.status.is_converged or not run.has_moved():
@@ -260,6 +262,7 @@ class _Log:
         self.history: list[Check] = []
         self.iterations = 0
         self.at: tuple[_Run, Level] | None = None  # where the work is now
+        self.factor = 1.0  # by which updates were lengthened last: levels converge much alike
 
     def add(self, epsilon: float, residual: float, *, steps: int = 1) -> None:
         self.iterations += steps
@@ -280,6 +283,7 @@ class _Run:
         tolerance: float,
         *,
         is_sparse: bool = False,
+        factor: float = 1.0,
     ) -> None:
         self.start, self.steps, self.slack = potentials, 0, math.inf
         sources, targets = problem.geometry.shape
@@ -291,6 +295,7 @@ class _Run:
             )
         self.problem = problem
         self.iteration: AbstractIteration = settings.solver.start(problem, potentials)
+        self.iteration.lengthen(factor)
 
     def potentials(self) -> tuple[Tensor, Tensor]:
         """(f, g) now, or as they were at the start where they are no longer finite."""

@@ -18,8 +18,8 @@ from isotherm.solvers.translation import optimal_translation
 if TYPE_CHECKING:
     from isotherm.problem import Problem
 
-FIRST = 10  # plain sweeps before the rate is estimated
-PERIOD = 20  # sweeps between estimates
+FIRST = 5  # plain sweeps before the rate is estimated
+PERIOD = 12  # sweeps between estimates
 LARGEST = 1.99  # over-relaxation beyond which an error in the rate costs more than it gains
 RETREAT = 1.25  # how much closer to plain where the rate no longer tells whether the factor is too large
 
@@ -102,6 +102,11 @@ class Relaxation:
             self.omega = max(1.0, 2.0 - RETREAT * (2.0 - self.omega))
         self.changes = self.changes[-1:]
 
+    def begin(self, omega: float) -> None:
+        """Take a factor found on a like problem until the rate tells."""
+        if self.fixed is None:
+            self.omega = omega
+
     def note(self) -> str:
         """The factor in words, for `Solution.method`."""
         return f" with over-relaxation ({self.omega:.3g})" if self.omega > 1 else ""
@@ -142,6 +147,15 @@ class Alternation(AbstractIteration):
     def is_relaxed(self) -> bool:
         """Whether the residual of the next step is an estimate."""
         return self.last is not None and self.last[0] != 1.0
+
+    @property
+    def lengthening(self) -> float:
+        """See `AbstractIteration.lengthening`."""
+        return self.relaxation.omega
+
+    def lengthen(self, factor: float) -> None:
+        """See `AbstractIteration.lengthen`."""
+        self.relaxation.begin(factor)
 
     def describe(self, solver: str) -> str:
         """See `AbstractIteration.describe`."""

@@ -66,6 +66,14 @@ class AbstractIteration(ABC):
         yield from ()
 
     @property
+    def lengthening(self) -> float:
+        """The factor by which updates are lengthened; 1 where they are not."""
+        return 1.0
+
+    def lengthen(self, factor: float) -> None:  # noqa: B027 - nothing to do where updates have one length
+        """Lengthen updates by a factor found on a like problem, until the rate has been observed here."""
+
+    @property
     def is_relaxed(self) -> bool:
         """Whether the next residual is an estimate, to be confirmed after `settle`."""
         return False
