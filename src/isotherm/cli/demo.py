@@ -43,8 +43,8 @@ temperature asks. Then every pixel of the first photograph moves to the mean of 
 Cold, nearly a matching: colours arrive pure, and neighbouring shades of sky may be sent far apart. Hot, nearly independence: every \
 colour is coupled with all others, so the picture fades to their mean. In between lies the useful range.
 
-The coupling was computed on {samples} pixels of each photograph, few enough to stay well below a minute. The whole \
-photograph, {whole}, went through the map for new points."""
+The coupling was computed between {coupled}, few enough to stay well below a minute with all bounds and \
+pictures. The whole photograph, {whole}, went through the map for new points."""
 PHOTOGRAPHS = """Top: the two photographs, and the second in the colours of the first, by the same coupling read backwards. \
 Bottom: the first in the colours of the second, from cold to hot."""
 
@@ -56,12 +56,12 @@ def demo(
     samples: Annotated[
         int,
         typer.Option(
-            help="Pixels coupled from each photograph.",
+            help="Pixels coupled from each photograph, those of one colour as one; 273280 is all of them.",
             metavar="NUMBER",
             parser=options.whole_number,
             rich_help_panel=options.INPUT,
         ),
-    ] = 3000,
+    ] = 60_000,
     seed: options.Seed = 0,
     threads: Annotated[
         int,
@@ -78,7 +78,9 @@ def demo(
     check_count(samples, "--samples")
     photos = photographs()
     generator = seeded(seed)
-    source, target = (colour_cloud(Path(name), photo, samples, generator=generator) for name, photo in photos.items())
+    source, target = (
+        colour_cloud(Path(name), photo, samples, generator=generator, dtype="float32") for name, photo in photos.items()
+    )
     with cpu_threads(threads), progress_bars() as bars:
         problem = pose(source, target, Question())
         epsilons = [at_temperature(problem, Temperature(share, "mean")).epsilon for share in TEMPERATURES.values()]
@@ -163,7 +165,9 @@ def write_files(
         folder / "report.html",
         title="One photograph in the colours of another, at three temperatures",
         introduction=INTRODUCTION.format(
-            samples=f"{path[0].problem.geometry.shape[0]:,}",
+            coupled="{:,} and {:,} distinct colours of the pixels drawn from them".format(
+                *path[0].problem.geometry.shape
+            ),
             whole=f"{height * width:,} pixels of {distinct:,} distinct colours",
         ),
         solutions=path,

@@ -19,6 +19,7 @@ from isotherm.cli.progress import SolveTask, Task, progress_bars
 from isotherm.cli.read import Cloud, check_readable, seeded
 from isotherm.cli.show import exit_code, show_files, show_solutions
 from isotherm.cli.threads import cpu_threads
+from isotherm.geometry import merge_equal_points
 from isotherm.report.files import atomic, check_outputs
 from isotherm.solvers import Exact
 
@@ -91,26 +92,33 @@ def recolor(
     return exit_code([solution])
 
 
-def colour_cloud(path: Path, picture: np.ndarray, samples: int, *, generator: torch.Generator) -> Cloud:
-    """Colours of some pixels as a cloud of points.
+def colour_cloud(
+    path: Path, picture: np.ndarray, samples: int, *, generator: torch.Generator, dtype: str = "float64"
+) -> Cloud:
+    """Colours of some pixels as a cloud of points, those of one colour as one.
 
     Args:
         path: Where the picture came from.
         picture: Shape (H, W, 3), uint8.
         samples: How many pixels.
         generator: Source of randomness.
+        dtype: Floating dtype of the colours.
 
     Returns:
-        Colours in [0, 1], equally weighted; its rows are flat indices of pixels.
+        Distinct colours in [0, 1], weighted by their pixels; its rows are flat indices, each of one pixel of a colour.
     """
-    pixels, colours = sample_colours(picture, samples, generator=generator, dtype="float64")
+    pixels, colours = sample_colours(picture, samples, generator=generator, dtype=dtype)
+    merged = merge_equal_points(colours)
+    rows = np.empty(len(merged.weights), dtype=pixels.dtype)
+    rows[merged.index.numpy()[::-1]] = pixels[::-1]  # the first of each colour
     return Cloud(
         path=path,
-        points=colours,
-        weights=None,
-        rows=pixels,
+        points=merged.points,
+        weights=merged.weights,
+        rows=rows,
         features=("red", "green", "blue"),
-        description=f"{path.name}: {len(pixels):,} of {picture.shape[1]} x {picture.shape[0]} pixels, colours in [0, 1]³",
+        description=f"{path.name}: {len(pixels):,} of {picture.shape[1]} x {picture.shape[0]} pixels, "
+        f"{len(rows):,} distinct colours in [0, 1]³",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -240,6 +241,10 @@ class AbstractCoupling(ABC):
 
         0 for a one-to-one matching, 1 for independence; 0 where both sides have a single point.
         """
+        return self._normalised_entropy
+
+    @cached_property
+    def _normalised_entropy(self) -> float:
         row, column = self.row_mass().double(), self.transpose().row_mass().double()
         mass = row.sum()
         joint = self.plan_entropy().double() / mass + mass.log()

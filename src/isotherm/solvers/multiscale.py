@@ -48,7 +48,8 @@ class Multiscale(AbstractSolver):
     and counted as error: `marginal_error` is that of the whole plan, over all rows and columns, or more.
 
     Made for large clouds in up to four dimensions, and clustered ones above, at small epsilon. Where there are few pairs
-    or the costs are not a formula between points, `Annealed` runs instead and the method says so. Memory O(N + M) beside the
+    or the costs are not a formula between points, `Annealed` runs instead and the method says so. A start from a solution
+    at less than half or more than twice the temperature is left aside: the coarse levels tell more. Memory O(N + M) beside the
     list of pairs of cells of 64 points. Not differentiated; `solution.coupling` and `isotherm.kernels.plan_grad` on
     `solution.problem.geometry` meet the same pairs.
 
@@ -119,7 +120,7 @@ class Multiscale(AbstractSolver):
             solution = yield from Annealed(solver=self.solver).work(problem, init=init, callback=callback)
             return replace(solution, method=f"{solution.method.removesuffix(', as asked')}: {obstacles[0]}")
         started = time.perf_counter()
-        log, potentials = _Log(callback), initial_potentials(problem, init, self)
+        log, potentials = _Log(callback), initial_potentials(problem, _near(init, problem.epsilon), self)
         hierarchy = make_levels(problem.detach(), None if potentials is not None else self.coarsest)
         before = 0
         try:
@@ -248,6 +249,12 @@ class Multiscale(AbstractSolver):
         )
         status = Status(outcome=solution.status.outcome, advice=advice)
         return replace(solution, problem=problem, coupling=coupling, marginal_error=error, status=status)
+
+
+def _near(init: Init | None, epsilon: float) -> Init | None:
+    """Where to start, unless that is a solution at a temperature so far off that the coarse levels tell more."""
+    is_far = isinstance(init, Solution) and not 0.5 <= epsilon / (init.epsilon or math.inf) <= 2.0
+    return None if is_far else init
 
 
 class _MovedError(Exception):

@@ -32,9 +32,9 @@ def test_every_pixel_gets_the_mean_of_its_law(pictures) -> None:
     source, target = pictures
     recoloured = recolour(source, target, epsilon=0.05, samples=40)
     solution, colours = recoloured.solution, source.reshape(-1, 3) / 255
-    y = target.reshape(-1, 3)[recoloured.target_pixels] / 255
+    y, b = solution.problem.geometry.y.numpy(), solution.problem.b.numpy()
     cost = ((colours[:, None] - y) ** 2).sum(-1)
-    weights = np.exp((solution.g - cost) / solution.epsilon)
+    weights = b * np.exp((solution.g - cost) / solution.epsilon)
     expected = (weights @ y) / weights.sum(1, keepdims=True)
     np.testing.assert_allclose(recoloured.image.reshape(-1, 3) / 255, expected, atol=0.51 / 255)
 
@@ -43,6 +43,20 @@ def test_small_pictures_are_taken_whole(pictures) -> None:
     recoloured = recolour(*pictures, samples=10_000)
     np.testing.assert_array_equal(recoloured.source_pixels, np.arange(120))
     np.testing.assert_array_equal(recoloured.target_pixels, np.arange(63))
+
+
+def test_pixels_of_one_colour_are_coupled_as_one(pictures) -> None:
+    few = (pictures[0] // 128 * 255, pictures[1] // 100 * 100)
+    solution = recolour(*few, samples=10_000).solution
+    for points, weights, picture in zip(
+        (solution.problem.geometry.x, solution.problem.geometry.y),
+        (solution.problem.a, solution.problem.b),
+        few,
+        strict=True,
+    ):
+        distinct, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
+        np.testing.assert_allclose(points.numpy() * 255, distinct, atol=1e-4)
+        np.testing.assert_allclose(weights.numpy(), counts / counts.sum(), rtol=1e-6)
 
 
 def test_hot_end_is_the_mean_colour(pictures) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from isotherm._checks import check_count
 from isotherm.coupling import AbstractCoupling, EntropicCoupling
-from isotherm.geometry import Relative
+from isotherm.geometry import Relative, merge_equal_points
 from isotherm.solvers import solve
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ class Recoloured:
 
     Attributes:
         image: The recoloured picture, shape (H, W, 3), uint8.
-        solution: Coupling of the sampled colours, converged or not: look at its `status`.
-        source_pixels: Which pixels of the source picture were sampled, flat indices, shape (N,).
-        target_pixels: Which pixels of the target picture were sampled, shape (M,).
+        solution: Coupling of the distinct colours among the sampled pixels, weighted by how many have them; converged
+            or not: look at its `status`.
+        source_pixels: Which pixels of the source picture were sampled, flat indices in rising order.
+        target_pixels: Which pixels of the target picture were sampled.
     """
 
     image: np.ndarray
@@ -62,7 +63,7 @@ def recolour(  # noqa: PLR0913 - the front door of the application: two pictures
         T(x) = sum_j b_j exp((g_j - |x - y_j|^2) / epsilon) y_j / sum_j b_j exp((g_j - |x - y_j|^2) / epsilon)
 
     Cold, the new picture has the colours of the target and sharp edges between them; hot, it fades to their mean. Time
-    O(samples^2) per iteration and O(samples) per distinct colour.
+    O(K^2) per iteration for K distinct colours among the samples, and O(K) per distinct colour of the picture.
 
     Args:
         source_image: Picture to change, shape (H, W, 3), uint8.
@@ -97,7 +98,18 @@ def recolour(  # noqa: PLR0913 - the front door of the application: two pictures
     check_picture(target_image, "target_image")
     source_pixels, x = sample_colours(source_image, samples, generator=generator)
     target_pixels, y = sample_colours(target_image, samples, generator=generator)
-    solution = solve(x, y, epsilon=epsilon, solver=solver, tolerance=tolerance, on_failure="ignore", callback=callback)
+    source, target = merge_equal_points(x), merge_equal_points(y)
+    solution = solve(
+        source.points,
+        target.points,
+        source.weights,
+        target.weights,
+        epsilon=epsilon,
+        solver=solver,
+        tolerance=tolerance,
+        on_failure="ignore",
+        callback=callback,
+    )
     return Recoloured(
         image=map_colours(solution.coupling, source_image, progress=progress),
         solution=solution,

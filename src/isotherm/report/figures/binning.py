@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from isotherm.report.figures.ordering import PlanOrder
 
 MOST_BINS = 256  # per side
-MOST_PAIRS = 200_000_000  # above, only a share of the sources is looked at
+MOST_PAIRS = 50_000_000  # above, only a share of the sources is looked at
 
 
 class BinnedPlan(NamedTuple):
@@ -45,7 +45,7 @@ class BinnedPlan(NamedTuple):
 def binned_plan(coupling: AbstractCoupling, order: PlanOrder, bins: int = MOST_BINS) -> BinnedPlan:
     """Sum the plan over bins of equally many neighbouring points, a block of rows at a time.
 
-    Time O(N M), about that of one iteration, memory O(bins^2) beyond a block. Above 2 x 10^8 pairs an evenly spread
+    Time O(N M), about that of one iteration, memory O(bins^2) beyond a block. Above 5 x 10^7 pairs an evenly spread
     share of the sources stands for all of them.
 
     Args:
