@@ -110,4 +110,6 @@ def save_figure(path: str | Path, figure: Figure) -> None:
     suffix = Path(path).suffix.lower()
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
     with atomic(path) as temporary, figure_style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laying out a second time moves things a little
         figure.savefig(temporary, dpi=PIXELS_PER_INCH, metadata=metadata)
