@@ -271,3 +271,14 @@ def test_certificate_of_one_point_is_tight():
     bounds = LogSinkhorn().run(problem).certificate
     values = (bounds.entropic_lower, bounds.entropic_upper, bounds.exact_lower, bounds.exact_upper)
     assert values == pytest.approx((2.0,) * 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("epsilon", [1e-1, 1e-4, 1e-9])
+@pytest.mark.parametrize("distance", [0.3, 1.7, 40.0])
+def test_bounds_hold_to_the_last_digit_where_costs_are_huge_beside_epsilon(distance, epsilon):
+    """One point on each side: the value is the cost, whatever the temperature; exponents of 1e12 round it away."""
+    problem = Problem(PointCloud(np.array([[0.0]]), np.array([[distance]])), epsilon=epsilon)
+    for g in (0.0, 0.1, distance**2, -3.0):
+        bounds = certify(problem, torch.tensor([g], dtype=torch.float64))
+        for lower, upper in ((bounds.entropic_lower, bounds.entropic_upper), (bounds.exact_lower, bounds.exact_upper)):
+            assert lower <= distance**2 <= upper

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from isotherm.problem import Problem
 
 
+UNIT = torch.finfo(torch.float64).eps
+ROUNDINGS = 4.0  # in an exponent, a sum and what it is multiplied by
+
+
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
     """Bounds that hold whether or not the solver converged, computed in float64 with memory O(N + M).
@@ -77,14 +81,29 @@ def certify(problem: Problem, g: Tensor) -> Certificate:
     """
     exact = problem.double()
     plan = make_feasible(exact, g.double())
+    mass = plan.plan_mass + skipped_mass(exact, plan.f, plan.dual_g)
+    entropic, paid = _rounding(exact, plan)
     return Certificate(
-        entropic_lower=float(
-            dual_value(exact, plan.f, plan.dual_g, plan.plan_mass + skipped_mass(exact, plan.f, plan.dual_g))
-        ),
-        entropic_upper=_upper(_entropic_value(exact, plan)),
-        exact_lower=float(_exact_lower(exact, plan.dual_g)),
-        exact_upper=_upper(_exact_value(exact, plan)),
+        entropic_lower=float(dual_value(exact, plan.f, plan.dual_g, mass) - entropic),
+        entropic_upper=_upper(_entropic_value(exact, plan) + entropic),
+        exact_lower=float(_exact_lower(exact, plan.dual_g) - ROUNDINGS * UNIT * paid),
+        exact_upper=_upper(_exact_value(exact, plan) + entropic),
     )
+
+
+def _rounding(problem: Problem, plan: FeasiblePlan) -> tuple[Tensor, Tensor]:
+    """How far float64 may be off in the bounds, and in a sum of potentials over the mass.
+
+    An exponent (f_i + g_j - C_ij) / epsilon carries some roundings of its largest term, so the plan's entries are right
+    to that share, and so are sums of them with potentials, costs and epsilon.
+    """
+    sizes = [
+        torch.where((weights > 0) & potential.isfinite(), potential, 0.0).abs().max()
+        for weights, potential in ((problem.a, plan.f), (problem.b, plan.g), (problem.b, plan.dual_g))
+    ]
+    scale = sum(sizes) + 4.0 * problem.geometry.coordinate_scale
+    terms = (scale + problem.epsilon) * plan.row_mass.sum().clamp(min=0.0)
+    return ROUNDINGS * UNIT * (1.0 + scale / problem.epsilon) * terms, terms
 
 
 def _upper(value: Tensor) -> float:
