@@ -130,8 +130,12 @@ class Alternation(AbstractIteration):
         self.problem, self.sweep = problem, sweep
         self.damping_a = 1.0 / (1.0 + problem.epsilon / problem.rho_a)
         self.damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
-        self.f = self.damping_a * sweep.rows(torch.zeros_like(problem.b)) if f is None else f
-        self.g = self.damping_b * sweep.columns(self.f)
+        if f is None:
+            start = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
+            _, self.f, softmin = sweep.both(*start, RowUpdate(self.damping_a))
+        else:
+            self.f, softmin = f, sweep.columns(f)
+        self.g = self.damping_b * softmin
         self.exact_g = self.g
         self.relaxation = Relaxation(relaxation)
         self.is_plain = relaxation == 1.0
