@@ -2,16 +2,21 @@
 
 Read in this order: `pairs` and `source` (where costs come from), `pattern` and `cells` (which pairs are met), `softmin`,
 `hard_min`, `plan_apply`, `conditional`, `product_sum`, `sinkhorn_step`, `sinkhorn_sweeps`, `plan_grad`, `plan_hessian`,
-`batched_softmin`, `axis_log_sum` and `axis_max` (grids); each folder holds one reduction: its `reference`, the definition
-in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
+`batched` (many problems at once), `axis_log_sum` and `axis_max` (grids); each folder holds one reduction: its `reference`,
+the definition in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
 `dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
 pass.h, then one reduction).
 """
 
 from .axis_log_sum import axis_log_sum as axis_log_sum
 from .axis_max import axis_max as axis_max
-from .batched_softmin import Batch as Batch
-from .batched_softmin import batched_softmin as batched_softmin
+from .batched import Batch as Batch
+from .batched import batched_conditional_mean as batched_conditional_mean
+from .batched import batched_hard_min as batched_hard_min
+from .batched import batched_plan_apply as batched_plan_apply
+from .batched import batched_plan_cost as batched_plan_cost
+from .batched import batched_plan_grad as batched_plan_grad
+from .batched import batched_softmin as batched_softmin
 from .cells import GROUP as GROUP
 from .cells import Cells as Cells
 from .cells import select_cells as select_cells
@@ -60,6 +65,11 @@ __all__ = [
     "axis_log_sum",
     "axis_max",
     "backends",
+    "batched_conditional_mean",
+    "batched_hard_min",
+    "batched_plan_apply",
+    "batched_plan_cost",
+    "batched_plan_grad",
     "batched_softmin",
     "conditional_block",
     "conditional_mean",

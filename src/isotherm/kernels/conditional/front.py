@@ -25,7 +25,7 @@ def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: f
         epsilon: Temperature > 0, units of cost.
 
     Returns:
-        T, shape (N, K).
+        T, shape (N, K); NaN where no target has mass.
 
     References:
         [PooladianNilesWeed2021, eq. 4]

@@ -44,6 +44,8 @@ def conditional_mean(costs: CostSource, h: Tensor, values: Tensor, *, epsilon: f
     Definition and arguments: `isotherm.kernels.conditional_mean`.
     """
     out = torch.empty(costs.shape[0], values.shape[1], dtype=values.dtype, device=values.device)
+    if not h.numel():
+        return out.fill_(torch.nan)
     for rows in row_blocks(costs):
         scores = (h - costs.block(rows)).div_(epsilon)  # (n, M)
         top = scores.detach().amax(-1, keepdim=True)  # its derivative cancels

@@ -3,13 +3,16 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "cells.h"
@@ -212,115 +215,178 @@ void with_kernels(const BoundCosts& bound, F f) {
   else f(chosen.f32, float());
 }
 
+// ---------------------------------------------------------------------------------------------- batches
+
+// Problems side by side: what belongs to their sources lies one after the other, and so for their targets. One problem
+// is done by all threads, several by one each, the largest first so that the threads end together.
+struct Batch {
+  std::vector<BoundCosts> problems;
+  std::vector<int64_t> rows{0}, columns{0}, x_entries{0}, y_entries{0};  // where each problem begins, where the last ends
+
+  explicit Batch(const BoundCosts& alone) { add(alone); }
+  explicit Batch(const std::vector<const BoundCosts*>& all) {
+    if (all.empty()) reject_value("A batch needs a problem: got none.");
+    for (const BoundCosts* one : all) add(*one);
+  }
+
+  void add(const BoundCosts& one) {
+    if (!problems.empty() && one.is_double_ != problems[0].is_double_)
+      reject_type("The costs of a batch must have one dtype: got float32 and float64. Convert some.");
+    problems.push_back(one);
+    rows.push_back(n() + one.n());
+    columns.push_back(m() + one.m());
+    x_entries.push_back(x_entries.back() + one.n() * one.costs.d);
+    y_entries.push_back(y_entries.back() + one.m() * one.costs.d);
+  }
+
+  int64_t n() const { return rows.back(); }
+  int64_t m() const { return columns.back(); }
+  size_t size() const { return problems.size(); }
+
+  bool has_points() const {
+    return std::all_of(problems.begin(), problems.end(), [](const BoundCosts& c) { return c.costs.kind != Kind::Stored; });
+  }
+
+  template <class Array>
+  void expect(const Array& array, const char* name, std::vector<int64_t> shape) const {
+    check(array, name, problems[0].is_double_, std::move(shape));
+  }
+
+  // Coordinates: a matrix where all problems have as many, else the problems' entries one after the other.
+  void expect_coordinates(const Output& array, const char* name, const std::vector<int64_t>& starts, int64_t count) const {
+    const int64_t d = problems[0].costs.d;
+    const bool is_even = std::all_of(problems.begin(), problems.end(), [&](const BoundCosts& c) { return c.costs.d == d; });
+    if (is_even) expect(array, name, {count, d});
+    else expect(array, name, {starts.back()});
+  }
+
+  // Runs F(kernels, zero of the dtype, number of a problem, threads) for each problem, outside the interpreter lock.
+  template <class F>
+  void each(int threads, F f) const {
+    const Table& chosen = table();
+    const nb::gil_scoped_release unlocked;
+    auto one = [&](int64_t b, int allowed) {
+      if (problems[0].is_double_) f(chosen.f64, double(), b, allowed);
+      else f(chosen.f32, float(), b, allowed);
+    };
+    if (size() == 1) return one(0, problems[0].worth(threads));
+    std::vector<int64_t> sorted(size());
+    std::iota(sorted.begin(), sorted.end(), 0);
+    std::stable_sort(sorted.begin(), sorted.end(), [&](int64_t k, int64_t l) { return pairs(k) > pairs(l); });
+    auto next = [&](int64_t k) { one(sorted[k], 1); };
+    parallel(int64_t(size()), threads, [](void* g, int64_t k) { (*static_cast<decltype(next)*>(g))(k); }, &next);
+  }
+
+ private:
+  int64_t pairs(int64_t b) const { return problems[b].n() * problems[b].m(); }
+};
+
+// One temperature, or one for each problem.
+typedef std::variant<double, std::vector<double>> Temperature;
+
+std::vector<double> temperatures(const Batch& c, const Temperature& epsilon) {
+  const double* one = std::get_if<double>(&epsilon);
+  const std::vector<double> all = one ? std::vector<double>(c.size(), *one) : std::get<std::vector<double>>(epsilon);
+  if (all.size() != c.size())
+    reject_value("`epsilon` must be one temperature, or one for each of the " + std::to_string(c.size()) +
+                 " problems: got " + std::to_string(all.size()) + ".");
+  for (const double each : all) check_temperature(each);
+  return all;
+}
+
 // -------------------------------------------------------------------------------------------- functions
 
-void softmin(const BoundCosts& c, Input h, std::optional<Input> guess, double epsilon, Output out, int threads) {
+void softmin(const Batch& c, Input h, std::optional<Input> guess, const Temperature& epsilon, Output out, int threads) {
   c.expect(h, "h", {c.m()});
   if (guess) c.expect(*guess, "guess", {c.n()});
   c.expect(out, "out", {c.n()});
-  check_temperature(epsilon);
-  with_kernels(c, [&](const auto& k, auto t) {
+  const std::vector<double> epsilons = temperatures(c, epsilon);
+  c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
     typedef decltype(t) T;
-    k.softmin(c.costs, data<T>(h), data<T>(guess), epsilon, data<T>(out), c.worth(threads));
+    k.softmin(c.problems[b].costs, data<T>(h) + c.columns[b], guess ? data<T>(guess) + c.rows[b] : nullptr, epsilons[b],
+              data<T>(out) + c.rows[b], allowed);
   });
 }
 
-// Where each of many problems begins among all sources, or all targets, and where the last ends.
-void check_starts(const std::vector<int64_t>& starts, const char* name, size_t problems, int64_t end) {
-  bool fits = starts.size() == problems + 1 && starts.front() == 0 && starts.back() == end;
-  for (size_t b = 0; fits && b < problems; ++b) fits = starts[b] <= starts[b + 1];
-  if (!fits)
-    reject_value(std::string("`") + name + "` must rise from 0 to " + std::to_string(end) + " in " +
-                 std::to_string(problems + 1) + " steps, one more than there are temperatures: got others.");
-}
-
-// Many softmins, each by one thread.
-void batched_softmin(const BoundCosts& c, const std::vector<int64_t>& x_starts, const std::vector<int64_t>& y_starts,
-                     Input h, std::optional<Input> guess, const std::vector<double>& epsilon, Output out, int threads) {
-  if (c.costs.kind == Kind::Stored) reject_value("Batches need points: got a stored matrix.");
-  if (c.costs.starts) reject_value("Batches meet all pairs: got a list of them.");
-  c.expect(h, "h", {c.m()});
-  if (guess) c.expect(*guess, "guess", {c.n()});
-  c.expect(out, "out", {c.n()});
-  check_starts(x_starts, "source_starts", epsilon.size(), c.n());
-  check_starts(y_starts, "target_starts", epsilon.size(), c.m());
-  for (const double one : epsilon) check_temperature(one);
-  with_kernels(c, [&](const auto& k, auto t) {
-    typedef decltype(t) T;
-    auto one = [&](int64_t b) {
-      const int64_t i = x_starts[b], j = y_starts[b];
-      Costs costs = c.costs;
-      costs.n = x_starts[b + 1] - i;
-      costs.m = y_starts[b + 1] - j;
-      costs.x = static_cast<const T*>(costs.x) + i * costs.d;
-      costs.y = static_cast<const T*>(costs.y) + j * costs.d;
-      k.softmin(costs, data<T>(h) + j, guess ? data<T>(guess) + i : nullptr, epsilon[b], data<T>(out) + i, 1);
-    };
-    parallel(int64_t(epsilon.size()), threads, [](void* f, int64_t b) { (*static_cast<decltype(one)*>(f))(b); }, &one);
-  });
-}
-
-void hard_min(const BoundCosts& c, Input h, Output out, int threads) {
+void hard_min(const Batch& c, Input h, Output out, int threads) {
   c.expect(h, "h", {c.m()});
   c.expect(out, "out", {c.n()});
-  with_kernels(c, [&](const auto& k, auto t) {
+  c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
     typedef decltype(t) T;
-    k.hard_min(c.costs, data<T>(h), data<T>(out), c.worth(threads));
+    k.hard_min(c.problems[b].costs, data<T>(h) + c.columns[b], data<T>(out) + c.rows[b], allowed);
   });
 }
 
-Plan plan_of(const BoundCosts& c, const Input& p, const Input& q, double epsilon) {
-  c.expect(p, "p", {c.n()});
-  c.expect(q, "q", {c.m()});
-  check_temperature(epsilon);
-  return {p.data(), q.data(), epsilon};
-}
+// The potentials of the plans of a batch.
+struct Plans {
+  const Batch& batch;
+  const Input &p, &q;
+  const std::vector<double> epsilons;
 
-void plan_apply(const BoundCosts& c, Input p, Input q, Input values, double epsilon, Output out, int threads) {
-  const Plan plan = plan_of(c, p, q, epsilon);
+  Plans(const Batch& c, const Input& p_, const Input& q_, const Temperature& epsilon)
+      : batch(c), p(p_), q(q_), epsilons(temperatures(c, epsilon)) {
+    c.expect(p, "p", {c.n()});
+    c.expect(q, "q", {c.m()});
+  }
+
+  template <class T>
+  Plan of(int64_t b) const { return {data<T>(p) + batch.rows[b], data<T>(q) + batch.columns[b], epsilons[b]}; }
+};
+
+void plan_apply(const Batch& c, Input p, Input q, Input values, const Temperature& epsilon, Output out, int threads) {
+  const Plans plans(c, p, q, epsilon);
   c.expect(values, "values", {c.m(), -1});
-  c.expect(out, "out", {c.n(), int64_t(values.shape(1))});
-  with_kernels(c, [&](const auto& k, auto t) {
+  const int64_t width = int64_t(values.shape(1));
+  c.expect(out, "out", {c.n(), width});
+  c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
     typedef decltype(t) T;
-    k.plan_apply(c.costs, plan, data<T>(values), int64_t(values.shape(1)), data<T>(out), c.worth(threads));
+    k.plan_apply(c.problems[b].costs, plans.of<T>(b), data<T>(values) + c.columns[b] * width, width,
+                 data<T>(out) + c.rows[b] * width, allowed);
   });
 }
 
-void plan_cost(const BoundCosts& c, Input p, Input q, double epsilon, Output out, int threads) {
-  const Plan plan = plan_of(c, p, q, epsilon);
+void plan_cost(const Batch& c, Input p, Input q, const Temperature& epsilon, Output out, int threads) {
+  const Plans plans(c, p, q, epsilon);
   c.expect(out, "out", {c.n()});
-  with_kernels(c, [&](const auto& k, auto t) { k.plan_cost(c.costs, plan, data<decltype(t)>(out), c.worth(threads)); });
+  c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
+    typedef decltype(t) T;
+    k.plan_cost(c.problems[b].costs, plans.of<T>(b), data<T>(out) + c.rows[b], allowed);
+  });
 }
 
-void conditional_mean(const BoundCosts& c, Input h, Input values, double epsilon, Output out, int threads) {
+void conditional_mean(const Batch& c, Input h, Input values, const Temperature& epsilon, Output out, int threads) {
   c.expect(h, "h", {c.m()});
   c.expect(values, "values", {c.m(), -1});
-  c.expect(out, "out", {c.n(), int64_t(values.shape(1))});
-  check_temperature(epsilon);
-  with_kernels(c, [&](const auto& k, auto t) {
+  const int64_t width = int64_t(values.shape(1));
+  c.expect(out, "out", {c.n(), width});
+  const std::vector<double> epsilons = temperatures(c, epsilon);
+  c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
     typedef decltype(t) T;
-    k.conditional_mean(c.costs, data<T>(h), data<T>(values), int64_t(values.shape(1)), epsilon, data<T>(out),
-                       c.worth(threads));
+    k.conditional_mean(c.problems[b].costs, data<T>(h) + c.columns[b], data<T>(values) + c.columns[b] * width, width,
+                       epsilons[b], data<T>(out) + c.rows[b] * width, allowed);
   });
 }
 
-void plan_grad(const BoundCosts& c, Input p, Input q, std::optional<Input> left, std::optional<Input> right,
-               double epsilon, Output by_x, std::optional<Output> by_y, int threads) {
-  if (c.costs.kind == Kind::Stored) reject_value("A stored matrix has no points to differentiate by.");
+void plan_grad(const Batch& c, Input p, Input q, std::optional<Input> left, std::optional<Input> right,
+               const Temperature& epsilon, Output by_x, std::optional<Output> by_y, int threads) {
+  if (!c.has_points()) reject_value("A stored matrix has no points to differentiate by.");
   if (left.has_value() != right.has_value()) reject_value("`left` and `right` must be given together: got one of them.");
-  const Plan plan = plan_of(c, p, q, epsilon);
-  Weights weights{nullptr, nullptr, 0};
+  const Plans plans(c, p, q, epsilon);
+  int64_t count = 0;
   if (left) {
     c.expect(*left, "left", {c.n(), -1});
-    weights = {left->data(), right->data(), int64_t(left->shape(1))};
-    c.expect(*right, "right", {c.m(), weights.count});
-    if (weights.count < 1) reject_value("`left` and `right` must have a column at least: got none.");
+    count = int64_t(left->shape(1));
+    c.expect(*right, "right", {c.m(), count});
+    if (count < 1) reject_value("`left` and `right` must have a column at least: got none.");
   }
-  c.expect(by_x, "by_x", {c.n(), c.costs.d});
-  if (by_y) c.expect(*by_y, "by_y", {c.m(), c.costs.d});
-  with_kernels(c, [&](const auto& k, auto t) {
+  c.expect_coordinates(by_x, "by_x", c.x_entries, c.n());
+  if (by_y) c.expect_coordinates(*by_y, "by_y", c.y_entries, c.m());
+  c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
     typedef decltype(t) T;
-    k.plan_grad(c.costs, plan, weights, data<T>(by_x), by_y ? data<T>(*by_y) : nullptr, c.worth(threads));
+    Weights weights{nullptr, nullptr, count};
+    if (left) weights = {data<T>(*left) + c.rows[b] * count, data<T>(*right) + c.columns[b] * count, count};
+    k.plan_grad(c.problems[b].costs, plans.of<T>(b), weights, data<T>(by_x) + c.x_entries[b],
+                by_y ? data<T>(*by_y) + c.y_entries[b] : nullptr, allowed);
   });
 }
 
@@ -547,6 +613,9 @@ NB_MODULE(_cpu, m) {
                     std::optional<Input>, int64_t>(),
            nb::arg("kind"), nb::arg("x"), nb::arg("y").none(), nb::arg("scale"), nb::arg("offset"),
            nb::arg("starts").none() = nb::none(), nb::arg("blocks").none() = nb::none(), nb::arg("cell") = 0);
+  nb::class_<Batch>(m, "Batch", "Problems side by side; a reduction takes one `Costs` as a batch of itself.")
+      .def(nb::init<const std::vector<const BoundCosts*>&>(), nb::arg("problems"))
+      .def(nb::init_implicit<const BoundCosts&>());
   m.def("sort_into_cells", &sort_into_cells, nb::arg("points"), nb::arg("leaf"), nb::arg("order"));
   m.def("select_cells", &select_cells_, nb::arg("rows"), nb::arg("row_points"), nb::arg("columns"),
         nb::arg("column_points"), nb::arg("groups"), nb::arg("kind"),
@@ -557,8 +626,6 @@ NB_MODULE(_cpu, m) {
         nb::arg("greatest"), nb::arg("threads"));
   m.def("softmin", &softmin, nb::arg("costs"), nb::arg("h"), nb::arg("guess").none(), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
-  m.def("batched_softmin", &batched_softmin, nb::arg("costs"), nb::arg("source_starts"), nb::arg("target_starts"),
-        nb::arg("h"), nb::arg("guess").none(), nb::arg("epsilon"), nb::arg("out"), nb::arg("threads"));
   m.def("hard_min", &hard_min, nb::arg("costs"), nb::arg("h"), nb::arg("out"), nb::arg("threads"));
   m.def("plan_apply", &plan_apply, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("values"), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from isotherm.kernels import ops
@@ -75,6 +77,7 @@ def softmin_kernel(
     out,
     x_starts,
     y_starts,
+    slopes,
     n,
     m,
     x_row,
@@ -105,6 +108,7 @@ def softmin_kernel(
         y += first_y * D
         h += first_y
         out += first_x
+        inverse = tl.load(slopes + problem)
         if HAS_GUESS:
             guess += first_x
     rows = tile * ROWS + tl.arange(0, ROWS)
@@ -185,8 +189,9 @@ def launch_softmin(
     Returns:
         Shape (N,), units of cost; +inf where every h is -inf.
     """
-    settings = {"x_starts": None, "y_starts": None, "IS_RAGGED": False, "PRECISION": dot_precision(precision)}
-    return _launch(formula, (h, guess, out), epsilon, (1, formula.x.shape[0]), settings, tiles)
+    settings = {"x_starts": None, "y_starts": None, "slopes": None, "IS_RAGGED": False}
+    settings |= {"inverse": math.log2(math.e) / epsilon, "PRECISION": dot_precision(precision)}
+    return _launch(formula, (h, guess, out), (1, formula.x.shape[0]), settings, tiles)
 
 
 def softmin_ragged(
@@ -194,7 +199,7 @@ def softmin_ragged(
     h: Tensor,
     starts: tuple[Tensor, Tensor, int],
     *,
-    epsilon: float,
+    epsilon: float | Tensor,
     guess: Tensor | None = None,
     out: Tensor | None = None,
     tiles: Tiles | None = None,
@@ -209,7 +214,7 @@ def softmin_ragged(
         h: Weighted potentials of all targets, shape (M,).
         starts: First source of each problem and their number, shape (B + 1,), int64, on the device; the same of the
             targets; the largest number of sources of a problem (known on the host, so that the device is not asked).
-        epsilon: Temperature > 0, units of cost.
+        epsilon: Temperature > 0 of all problems, or of each, shape (B,), float64, on the device; units of cost.
         guess: Previous result, shape (N,).
         out: Where to write, shape (N,), contiguous.
         tiles: Tile sizes; None takes `default_tiles`.
@@ -224,15 +229,17 @@ def softmin_ragged(
         msg = "Ragged batches need points: got a stored matrix. Call `softmin` for each problem."
         raise TypeError(msg)
     x_starts, y_starts, longest = starts
-    precision = dot_precision("float32")
-    settings = {"x_starts": x_starts, "y_starts": y_starts, "IS_RAGGED": True, "PRECISION": precision}
-    return _launch(formula, (h, guess, out), epsilon, (x_starts.shape[0] - 1, longest), settings, tiles)
+    count = x_starts.shape[0] - 1
+    if not isinstance(epsilon, Tensor):
+        epsilon = torch.full((count,), epsilon, dtype=torch.float64, device=h.device)
+    settings = {"x_starts": x_starts, "y_starts": y_starts, "slopes": math.log2(math.e) / epsilon, "IS_RAGGED": True}
+    settings |= {"inverse": 0.0, "PRECISION": dot_precision("float32")}
+    return _launch(formula, (h, guess, out), (count, longest), settings, tiles)
 
 
 def _launch(
     formula: Formula,
     vectors: tuple[Tensor, Tensor | None, Tensor | None],
-    epsilon: float,
     extent: tuple[int, int],
     settings: dict[str, object],
     tiles: Tiles | None,
@@ -256,6 +263,6 @@ def _launch(
                 FEATURES=tiles.features,
                 num_warps=tiles.warps,
                 **settings,
-                **kernel_costs(formula, epsilon),
+                **kernel_costs(formula),
             )
     return out
