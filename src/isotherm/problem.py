@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -76,21 +76,21 @@ class Problem:
         if not isinstance(geometry, AbstractGeometry):
             msg = f"`geometry` must be a PointCloud, CostMatrix or Grid: got {type(geometry).__name__}. Wrap the arrays first."
             raise TypeError(msg)
-        a, b = (_weights(w, name, geometry, side) for w, name, side in ((a, "a", 0), (b, "b", 1)))
+        a, b = _weights(a, "a", geometry, 0), _weights(b, "b", geometry, 1)
         if reference is not None:
             reference = to_tensor(reference, "reference", dtype=geometry.dtype, device=geometry.device)
         rho_a = check_positive(rho_a, "rho_a", allow_infinity=True)
         rho_b = check_positive(rho_b, "rho_b", allow_infinity=True)
-        is_balanced = math.isinf(rho_a) and math.isinf(rho_b)
+        if math.isinf(rho_a) and math.isinf(rho_b):
+            b = _with_mass_of(a, b)
         with torch.no_grad():
-            epsilon = _checked(geometry, a, b, epsilon, reference, is_balanced=is_balanced)
-        b = _with_mass_of(a, b) if is_balanced else b
+            epsilon = _checked(geometry, a, b, epsilon, reference)
         self._set(geometry, a, b, epsilon, rho_a, rho_b, reference)
 
     def _set(self, *values: object) -> None:
         """Fill the fields, in their order."""
-        for attribute, value in zip(fields(self), values, strict=True):
-            object.__setattr__(self, attribute.name, value)
+        for name, value in zip(self.__match_args__, values, strict=True):
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         sides = "" if self.is_balanced else f", rho_a={self.rho_a:.4g}, rho_b={self.rho_b:.4g}"
@@ -132,9 +132,13 @@ class Problem:
         return self._with(geometry=geometry)
 
     def detach(self) -> Problem:
-        """The same problem outside every autograd graph."""
+        """The same problem outside every autograd graph; itself where there is none."""
+        geometry = self.geometry.detach()
+        tensors = [tensor for tensor in (self.a, self.b, self.reference) if tensor is not None]
+        if geometry is self.geometry and not any(tensor.requires_grad for tensor in tensors):
+            return self
         reference = None if self.reference is None else self.reference.detach()
-        return self._with(geometry=self.geometry.detach(), a=self.a.detach(), b=self.b.detach(), reference=reference)
+        return self._with(geometry=geometry, a=self.a.detach(), b=self.b.detach(), reference=reference)
 
     def double(self) -> Problem:
         """The same problem in float64, its masses made equal to the last digit where both sides are balanced."""
@@ -154,7 +158,7 @@ class Problem:
     def _with(self, **changes: object) -> Problem:
         """A copy with some fields changed to values that need no checks."""
         problem = object.__new__(Problem)
-        problem._set(*(changes.get(attribute.name, getattr(self, attribute.name)) for attribute in fields(self)))
+        problem._set(*(changes.get(name, getattr(self, name)) for name in self.__match_args__))
         return problem
 
 
@@ -164,12 +168,8 @@ def _checked(
     b: Tensor,
     epsilon: float | Relative,
     reference: Tensor | None,
-    *,
-    is_balanced: bool,
 ) -> float:
     """Check the parts against each other; return the temperature in units of cost."""
-    if is_balanced:
-        check_equal_masses(a, b)
     if isinstance(geometry, PointCloud) and isinstance(geometry.cost, CallableCost):
         for rows in row_blocks(geometry):
             check_finite(geometry.block(rows), "cost function's value")
@@ -184,9 +184,12 @@ def _resolved(epsilon: float | Relative, geometry: AbstractGeometry, a: Tensor, 
 
 
 def _with_mass_of(a: Tensor, b: Tensor) -> Tensor:
-    """b rescaled to the mass of a, or itself where they agree to rounding."""
+    """b rescaled to the mass of a, or itself where they agree to rounding; an error where they differ by more than that."""
     ratio = a.sum(dtype=torch.float64) / b.sum(dtype=torch.float64)
-    return b if abs(float(ratio.detach()) - 1.0) <= torch.finfo(b.dtype).eps else b * ratio.to(b.dtype)
+    if abs(float(ratio.detach()) - 1.0) <= torch.finfo(b.dtype).eps:
+        return b
+    check_equal_masses(a.detach(), b.detach())
+    return b * ratio.to(b.dtype)
 
 
 def _weights(weights: ArrayLike | None, name: str, geometry: AbstractGeometry, side: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -155,15 +156,10 @@ class Solution:
         if self.problem.epsilon == 0:
             return self._transport_cost
         coupling, epsilon = self._precise, self.problem.epsilon
-        row, column = coupling.row_mass(), coupling.transpose().row_mass()
+        row, column = coupling.masses()
         relative = row @ coupling.f + column @ coupling.g - coupling.transport_cost()  # epsilon sum P log(P / kappa)
         relative = relative + epsilon * (coupling.problem.reference_mass - row.sum())
         return self._value - relative - epsilon * coupling.plan_entropy()
-
-
-def tensor_marginals(coupling: AbstractCoupling) -> tuple[Tensor, Tensor]:
-    """Row and column sums of a coupling as tensors, shapes (N,) and (M,)."""
-    return coupling.row_mass(), coupling.transpose().row_mass()
 
 
 def marginal_error(problem: Problem, potentials: tuple[Tensor, Tensor], coupling: AbstractCoupling) -> MarginalError:
@@ -179,10 +175,12 @@ def marginal_error(problem: Problem, potentials: tuple[Tensor, Tensor], coupling
     Returns:
         The errors of both sides.
     """
-    wanted = (problem.a * (-potentials[0] / problem.rho_a).exp(), problem.b * (-potentials[1] / problem.rho_b).exp())
-    found = tensor_marginals(coupling)
+    sides = zip((problem.a, problem.b), potentials, (problem.rho_a, problem.rho_b), strict=True)
+    wanted = [w if math.isinf(rho) else w * (-potential / rho).exp() for w, potential, rho in sides]
+    found = coupling.masses()
     skipped = skipped_mass(problem, *potentials)
     errors = [
-        float(((r - w).abs().sum(dtype=torch.float64) + skipped) / w.sum()) for r, w in zip(found, wanted, strict=True)
+        float((torch.linalg.vector_norm(r - w, 1, dtype=torch.float64) + skipped) / w.sum())
+        for r, w in zip(found, wanted, strict=True)
     ]
     return MarginalError(*errors)

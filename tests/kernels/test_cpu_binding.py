@@ -110,7 +110,7 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
             kind = rng.choice(["sqeuclidean", "euclidean", "dot", "stored", "l1"])
             x, y = strange_array(rng, (n, d)), None if kind == "stored" else strange_array(rng, (m, d))
             bound = costs(n, m, d, kind=kind) if rng.random() < 0.7 else EXTENSION.Costs(kind, x, y, 1.0, 0.0)
-            match rng.randrange(8):
+            match rng.randrange(9):
                 case 0:
                     EXTENSION.softmin(bound, q, rng.choice([None, p]), number, row, threads)
                 case 1:
@@ -130,6 +130,8 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
                     EXTENSION.sinkhorn_step(bound, q, p, p, p, number, 1.0, 0.0, number, *out, threads)
                 case 7:
                     EXTENSION.conditional_mean(bound, q, values, number, wide, threads)
+                case 8:
+                    EXTENSION.plan_marginals(bound, p, q, number, row, strange_array(rng, (m,)), threads)
             accepted += 1
         except (TypeError, ValueError, BufferError, RuntimeError):
             continue

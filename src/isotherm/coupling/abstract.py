@@ -118,8 +118,8 @@ class AbstractCoupling(ABC):
 
     def marginals(self) -> Marginals:
         """Row sums and column sums of the plan as it is, converged or not."""
-        export = self.namespace.export
-        return Marginals(export(self.row_mass()), export(self.transpose().row_mass()))
+        row, column = self.masses()
+        return Marginals(self.namespace.export(row), self.namespace.export(column))
 
     def conditional(self, i: int | ArrayLike) -> Conditional:
         """Law of the target given source i: probabilities, mean and samples.
@@ -245,7 +245,7 @@ class AbstractCoupling(ABC):
 
     @cached_property
     def _normalised_entropy(self) -> float:
-        row, column = self.row_mass().double(), self.transpose().row_mass().double()
+        row, column = (mass.double() for mass in self.masses())
         mass = row.sum()
         joint = self.plan_entropy().double() / mass + mass.log()
         separate = entropy(row / mass) + entropy(column / column.sum())
@@ -255,6 +255,10 @@ class AbstractCoupling(ABC):
         """Row sums of the plan as a tensor, shape (N,)."""
         ones = torch.ones(self.shape[1], 1, dtype=self.dtype, device=self.device)
         return self.product(ones)[:, 0]
+
+    def masses(self) -> tuple[Tensor, Tensor]:
+        """Row sums, shape (N,), and column sums, shape (M,), of the plan as tensors."""
+        return self.row_mass(), self.transpose().row_mass()
 
     def _values(self, values: ArrayLike, name: str) -> Tensor:
         tensor = to_tensor(values, name, dtype=self.dtype, device=self.device)

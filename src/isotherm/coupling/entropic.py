@@ -101,6 +101,10 @@ class EntropicCoupling(AbstractCoupling):
         """P V, shape (N, K)."""
         return self._geometry.for_iteration().plan_apply(*self._weighted, values, epsilon=self.problem.epsilon)
 
+    def masses(self) -> tuple[Tensor, Tensor]:
+        """Row and column sums, one pass for both."""
+        return self._geometry.plan_marginals(*self._weighted, epsilon=self.problem.epsilon)
+
     def row_mean(self, values: Tensor) -> Tensor:
         """Mean of V under P(j | i), shape (N, K)."""
         return self._geometry.for_iteration().conditional_mean(self._weighted[1], values, epsilon=self.problem.epsilon)
@@ -173,7 +177,7 @@ class EntropicCoupling(AbstractCoupling):
         """
         problem, epsilon = self.problem, self.problem.epsilon
         p, q = (weighted.double() for weighted in self._weighted)
-        row, column = self.row_mass().double(), self.transpose().row_mass().double()
+        row, column = (mass.double() for mass in self.masses())
         exponent = _dot(row, p) + _dot(column, q)
         if problem.reference is None:
             return (self.transport_cost().double() - exponent) / epsilon

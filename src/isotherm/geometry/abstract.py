@@ -92,6 +92,12 @@ class AbstractGeometry(ABC):
     def plan_apply(self, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
         """sum_j exp((p_i + q_j - C_ij) / epsilon) V_jk, shape (N, K); see `isotherm.kernels.plan_apply`."""
 
+    def plan_marginals(self, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+        """Row sums, shape (N,), and column sums, shape (M,), of the plan; see `isotherm.kernels.plan_marginals`."""
+        rows = self.for_iteration().plan_apply(p, q, torch.ones_like(q)[:, None], epsilon=epsilon)
+        columns = self.transpose().for_iteration().plan_apply(q, p, torch.ones_like(p)[:, None], epsilon=epsilon)
+        return rows[:, 0], columns[:, 0]
+
     @abstractmethod
     def plan_cost(self, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
         """sum_j P_ij C_ij with the ground cost C, shape (N,); see `isotherm.kernels.plan_cost`."""
@@ -148,6 +154,10 @@ class AbstractPairwise(AbstractGeometry):
     def plan_apply(self, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
         """See `isotherm.kernels.plan_apply`."""
         return kernels.plan_apply(self, p, q, values, epsilon=epsilon)
+
+    def plan_marginals(self, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+        """See `isotherm.kernels.plan_marginals`."""
+        return kernels.plan_marginals(self.for_iteration(), p, q, epsilon=epsilon)
 
     def conditional_mean(self, h: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
         """See `isotherm.kernels.conditional_mean`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -86,16 +86,16 @@ class PointCloud(AbstractPairwise):
         x, y = (check_points(to_tensor(points, name), name) for points, name in ((x, "x"), (y, "y")))
         check_same_array_kind(x, y)
         check_same_features(x, y)
-        total = x.detach().sum(0, dtype=torch.float64) + y.detach().sum(0, dtype=torch.float64)
-        self._set(x, y, as_cost(cost), namespace, total / (x.shape[0] + y.shape[0]))
+        centre = torch.cat((x.detach(), y.detach())).mean(0, dtype=torch.float64)
+        self._set(x, y, as_cost(cost), namespace, centre)
         check_squares_fit(self.coordinate_scale, self.dtype)
         if isinstance(self.cost, CallableCost):
             check_finite(self.cost.pairwise(x[:1], y[:1]), "cost function's value")
 
     def _set(self, *values: object) -> None:
         """Fill the fields, in their order."""
-        for attribute, value in zip(fields(self), values, strict=True):
-            object.__setattr__(self, attribute.name, value)
+        for name, value in zip(self.__match_args__, values, strict=True):
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         sources, targets = self.shape
@@ -133,17 +133,17 @@ class PointCloud(AbstractPairwise):
         """y, shape (M, D)."""
         return self.y
 
-    @property
+    @cached_property
     def coordinate_scale(self) -> float:
         """Largest |x|^2 after centring."""
-        return max(float(points.detach().square().sum(1).max()) for points in self._centred)
+        return float(torch.cat(self._centred).detach().square().sum(1).max())
 
     @cached_property
     def _centred(self) -> tuple[Tensor, Tensor]:
         """Both clouds minus the centre, subtracted in float64 where that is exact for float32 points."""
         if not self.cost.is_translation_invariant:
             return self.x, self.y
-        x, y = ((points.double() - self._centre).to(self.dtype) for points in (self.x, self.y))
+        x, y = ((points - self._centre).to(self.dtype) for points in (self.x, self.y))  # subtracted in float64
         return x, y
 
     def transpose(self) -> PointCloud:
@@ -228,6 +228,11 @@ class PointCloud(AbstractPairwise):
         check_same_array_kind(x_new, self.y, ("x_new", "y"))
         check_same_features(x_new, self.y, ("x_new", "y"))
         return self._with(x_new, self.y, self.cost)
+
+    def plan_marginals(self, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+        """See `isotherm.kernels.plan_marginals`; costs are kept for it only where they are dear."""
+        is_dear = self.x.shape[1] > CHEAP_FEATURES or self.formula() is None
+        return kernels.plan_marginals(self.for_iteration() if is_dear else self, p, q, epsilon=epsilon)
 
     def plan_cost(self, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
         """See `isotherm.kernels.plan_cost`."""

@@ -32,6 +32,7 @@ from .pattern import BlockPattern as BlockPattern
 from .plan_apply import plan_apply as plan_apply
 from .plan_apply import plan_block as plan_block
 from .plan_apply import plan_cost as plan_cost
+from .plan_apply import plan_marginals as plan_marginals
 from .plan_grad import plan_grad as plan_grad
 from .plan_hessian import plan_hessian as plan_hessian
 from .plan_hessian import value_hessian as value_hessian
@@ -82,6 +83,7 @@ __all__ = [
     "plan_cost",
     "plan_grad",
     "plan_hessian",
+    "plan_marginals",
     "product_sum",
     "row_blocks",
     "select_cells",

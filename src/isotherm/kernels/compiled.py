@@ -68,13 +68,13 @@ def why_no_operator(costs: CostSource, *tensors: Tensor | None) -> list[str]:
     """
     if _missing:
         return [_missing]
-    reasons = []
-    if costs.device.type != "cpu":
-        reasons.append(f"the costs are on {costs.device}, not in the CPU's memory")
-    if costs.dtype not in {torch.float32, torch.float64}:
-        reasons.append(f"the costs are {costs.dtype}, not float32 or float64")
+    reasons, dtype, device = [], costs.dtype, costs.device
+    if device.type != "cpu":
+        reasons.append(f"the costs are on {device}, not in the CPU's memory")
+    if dtype not in {torch.float32, torch.float64}:
+        reasons.append(f"the costs are {dtype}, not float32 or float64")
     given = [tensor for tensor in tensors if tensor is not None]
-    if any(tensor.dtype != costs.dtype or tensor.device != costs.device for tensor in given):
+    if any(tensor.dtype != dtype or tensor.device != device for tensor in given):
         reasons.append("dtype or device differ between costs and potentials")
     formula = formula_of(costs)
     if formula is None:
@@ -106,7 +106,7 @@ def is_transformed(*tensors: Tensor) -> bool:
     """Whether a torch.func transform wraps a tensor, or it carries a tangent; no public question asks for the first."""
     if torch.compiler.is_compiling():
         return False
-    if any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors):  # pyright: ignore[reportAttributeAccessIssue]
+    if any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):  # pyright: ignore[reportAttributeAccessIssue]
         return True
     if forward_ad._current_level < 0:
         return False

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from isotherm.solvers.initial import Init
 
 
+RULE_SETTINGS = tuple(setting.name for setting in fields(StoppingRule))
+
+
 class AbstractSolver(ABC):
     """A way to solve a `Problem`; subclasses are frozen dataclasses of settings."""
 
@@ -62,7 +65,7 @@ class AbstractSinkhorn(AbstractSolver):
 
     def rule(self) -> StoppingRule:
         """The tolerances and the budget among the settings; a ValueError if one is not positive."""
-        return StoppingRule(**{setting.name: getattr(self, setting.name) for setting in fields(StoppingRule)})
+        return StoppingRule(**{name: getattr(self, name) for name in RULE_SETTINGS})
 
     def with_tolerance(self, tolerance: float) -> Self:
         """The same settings with another tolerance."""

@@ -7,12 +7,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from isotherm._checks import check_count, check_positive
+from isotherm._checks import all_finite, check_count, check_positive
 from isotherm._status import Outcome, Status
 from isotherm.certificate import certify
 from isotherm.coupling import EntropicCoupling
@@ -143,11 +143,26 @@ def iterate(
     seconds = time.perf_counter() - started
     results = problem, solve.kept, solve.outcome, solve.history, rule
     try:
-        return conclude(*results, seconds=seconds, error=solve.error)
+        return conclude(*results, seconds=seconds, judged=solve.judged)
     except KeyboardInterrupt:
         if solve.outcome is Outcome.INTERRUPTED:
             raise  # the second one means it
         return conclude(*results, seconds=seconds)
+
+
+class Judged(NamedTuple):
+    """The plan of some potentials, the free constant chosen, and the errors of its marginals."""
+
+    coupling: EntropicCoupling
+    error: MarginalError
+
+    @staticmethod
+    def of(problem: Problem, kept: tuple[Tensor, Tensor]) -> Judged:
+        """The judgement of potentials (f, g), shapes (N,) and (M,), outside every autograd graph."""
+        problem = problem.detach()
+        potentials = fix_gauge(problem, *kept)
+        coupling = EntropicCoupling(problem, *potentials)
+        return Judged(coupling, marginal_error(problem, potentials, coupling))
 
 
 class _Solve:
@@ -162,7 +177,7 @@ class _Solve:
         self.outcome = Outcome.MAX_ITERATIONS
         self.next_claim = self.idle = 0  # looks without progress
         self.best = math.inf
-        self.error: MarginalError | None = None  # of what is kept, once judged
+        self.judged: Judged | None = None  # what is kept, once judged
 
     def work(self, callback: Callback | None) -> Generator[Sweeps, Swept, None]:
         """Step until there is an outcome or the budget is spent."""
@@ -213,15 +228,14 @@ class _Solve:
         """Keep the potentials if they are numbers, and say whether they are."""
         potentials = self.iteration.potentials()
         if is_finite(potentials):
-            self.kept, self.error = potentials, None
+            self.kept, self.judged = potentials, None
             return True
         return False
 
     def judge(self) -> bool:
         """Whether what is kept meets the rule, judged by marginals and bounds recomputed from it."""
-        potentials = fix_gauge(self.problem, *self.kept)
-        self.error = marginal_error(self.problem, potentials, EntropicCoupling(self.problem, *potentials))
-        if max(self.error) > self.rule.tolerance:
+        self.judged = Judged.of(self.problem, self.kept)
+        if max(self.judged.error) > self.rule.tolerance:
             return False
         gap = self.rule.relative_gap
         return gap is None or certify(self.problem, self.kept[1]).relative_gap <= gap
@@ -261,7 +275,7 @@ def conclude(
     rule: StoppingRule,
     *,
     seconds: float,
-    error: MarginalError | None = None,
+    judged: Judged | None = None,
 ) -> Solution:
     """The solution with these potentials, its errors recomputed from them.
 
@@ -272,21 +286,19 @@ def conclude(
         history: Looks at the residual; a first one is made up where the work ended before it.
         rule: What was asked for.
         seconds: Wall time of the work.
-        error: The marginal errors, where they have been recomputed already.
+        judged: The same potentials and their errors, where these have been recomputed already.
 
     Returns:
         The solution; who calls knows better how to describe its `method`.
     """
-    potentials = fix_gauge(problem, *kept)
-    coupling = EntropicCoupling(problem.detach(), *potentials)
-    error = error or marginal_error(problem, potentials, coupling)
-    history = tuple(history) or (Check(0, problem.epsilon, error.source),)
+    judged = judged or Judged.of(problem, kept)
+    history = tuple(history) or (Check(0, problem.epsilon, judged.error.source),)
     return Solution(
-        problem=problem.detach(),
-        potentials=potentials,
-        coupling=coupling,
-        status=Status(outcome=outcome, advice=_advice(problem, outcome, rule, history, error)),
-        marginal_error=error,
+        problem=judged.coupling.problem,
+        potentials=(judged.coupling.f, judged.coupling.g),
+        coupling=judged.coupling,
+        status=Status(outcome=outcome, advice=_advice(problem, outcome, rule, history, judged.error)),
+        marginal_error=judged.error,
         iterations=history[-1].iteration,
         history=history,
         tolerance=rule.tolerance,
@@ -297,14 +309,15 @@ def conclude(
 
 def is_finite(potentials: tuple[Tensor, Tensor]) -> bool:
     """Whether both potentials hold numbers only."""
-    return all(bool(potential.isfinite().all()) for potential in potentials)
+    return all(all_finite(potential) for potential in potentials)
 
 
 def fix_gauge(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     """Balanced potentials are free up to (f + c, g - c); choose <b, g> = 0."""
     if not problem.is_balanced:
         return f, g
-    shift = (problem.b.double() @ g.double() / problem.b.sum(dtype=torch.float64)).to(g.dtype)
+    b = problem.b.double()
+    shift = (b @ g.double() / b.sum()).to(g.dtype)
     return f + shift, g - shift
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,6 @@ class Batch:
     Attributes:
         formulas: The costs of each problem, N_b x M_b: points, of any number of coordinates, or a stored matrix; all of
             one dtype, on one device, without patterns.
-        source_starts: First source of each problem, then N: B + 1 numbers.
-        target_starts: First target of each problem, then M: B + 1 numbers.
 
     Raises:
         TypeError: Something is no `Formula`, or dtypes or devices differ.
@@ -41,8 +40,6 @@ class Batch:
     """
 
     formulas: tuple[Formula, ...]
-    source_starts: tuple[int, ...] = field(init=False)
-    target_starts: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "formulas", tuple(self.formulas))
@@ -51,9 +48,6 @@ class Batch:
         if not self.formulas:
             msg = "A batch needs a problem: got none. Leave the call out where there is nothing to reduce."
             raise ValueError(msg)
-        sources, targets = zip(*(formula.shape for formula in self.formulas), strict=True)
-        object.__setattr__(self, "source_starts", tuple(accumulate(sources, initial=0)))
-        object.__setattr__(self, "target_starts", tuple(accumulate(targets, initial=0)))
 
     @classmethod
     def of_equal_sizes(
@@ -87,6 +81,16 @@ class Batch:
             raise ValueError(msg)
         targets = [None] * len(x) if y is None else y.unbind()
         return cls(tuple(Formula(kind, *sides, scale, offset) for sides in zip(x.unbind(), targets, strict=True)))  # pyright: ignore[reportArgumentType]
+
+    @cached_property
+    def source_starts(self) -> tuple[int, ...]:
+        """First source of each problem, then N: B + 1 numbers."""
+        return tuple(accumulate((formula.shape[0] for formula in self.formulas), initial=0))
+
+    @cached_property
+    def target_starts(self) -> tuple[int, ...]:
+        """First target of each problem, then M: B + 1 numbers."""
+        return tuple(accumulate((formula.shape[1] for formula in self.formulas), initial=0))
 
     def __len__(self) -> int:
         """Number of problems, B."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from isotherm.kernels.batched.batch import Batch
 from isotherm.kernels.compiled import is_eager
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.triton_launch import Deferred
@@ -20,6 +19,7 @@ from isotherm.kernels.triton_launch import Deferred
 from . import cpu, reference
 
 if TYPE_CHECKING:
+    from isotherm.kernels.batched.batch import Batch
     from isotherm.kernels.batched.reference import Temperatures
 
 gpu = Deferred("isotherm.kernels.batched.triton", is_operator=True)

@@ -77,13 +77,13 @@ void gradient_sums(const Pass<T>& pass, const Plan& plan, const Weights& weights
   for (int64_t k = 0; k < (end - begin) * D; ++k) totals[k] += found.as<double>()[k];
 }
 
-// Adds the chunks' column sums, always in the same order, and makes the derivatives of a panel of columns.
+// Adds the chunks' column sums of D numbers, always in the same order, for the m columns of a panel.
 template <class T>
-void finish_columns(const Costs& panel, const T* by_column, int64_t columns, int64_t chunks, int threads, T* out) {
+void finish_columns(int64_t m, int64_t D, double factor, const T* by_column, int64_t columns, int64_t chunks, int threads,
+                    T* out) {
   constexpr int W = WIDTH<T>;
-  const int64_t D = panel.d, stride = stride_of(D);
-  const double factor = factor_of(panel);
-  for_ranges(panel.m, W, threads, [=](int64_t begin, int64_t end) {
+  const int64_t stride = stride_of(D);
+  for_ranges(m, W, threads, [=](int64_t begin, int64_t end) {
     const Scratch memory(D * W * int64_t(sizeof(double)));
     double* sums = memory.as<double>();  // [d][WIDTH]
     for (int64_t c = 0; c < chunks; ++c)
@@ -98,9 +98,9 @@ void finish_columns(const Costs& panel, const T* by_column, int64_t columns, int
 
 // Columns are taken a panel at a time: each chunk of rows has column sums of its own, and they should not grow with m.
 template <class T>
-int64_t panel_columns(const Costs& costs) {
+int64_t panel_columns(const Costs& costs, int64_t D) {
   const int64_t chunks = costs.n / chunk_rows(costs) + 1;
-  const int64_t fitting = PANEL_NUMBERS / (chunks * costs.d * BLOCK<T>), all = (costs.m + BLOCK<T> - 1) / BLOCK<T>;
+  const int64_t fitting = PANEL_NUMBERS / (chunks * D * BLOCK<T>), all = (costs.m + BLOCK<T> - 1) / BLOCK<T>;
   const int64_t blocks = fitting < all ? fitting : all;
   return BLOCK<T> * (blocks > SUPER ? SUPER : blocks ? blocks : 1);
 }
@@ -111,7 +111,7 @@ void plan_grad(const Costs& costs, const Plan& plan, const Weights& weights, T* 
   const T *q = static_cast<const T*>(plan.q), *right = static_cast<const T*>(weights.right);
   const int64_t D = costs.d, stride = stride_of(D);
   const Scratch totals(costs.n * D * int64_t(sizeof(double)));
-  const int64_t width = by_y ? panel_columns<T>(costs) : costs.m, chunk = chunk_rows(costs);
+  const int64_t width = by_y ? panel_columns<T>(costs, D) : costs.m, chunk = chunk_rows(costs);
   const int64_t chunks = (costs.n + chunk - 1) / chunk;
   const Scratch by_column(by_y ? chunks * width * stride * int64_t(sizeof(T)) : 0);  // of one panel at a time
   for (int64_t from = 0; from < costs.m; from += width) {
@@ -125,7 +125,7 @@ void plan_grad(const Costs& costs, const Plan& plan, const Weights& weights, T* 
       gradient_sums(pass, plan, weights, packed.as<T>(), begin, end, totals.as<double>() + begin * D,
                     by_y ? by_column.as<T>() + begin / chunk * pass.columns * stride : nullptr);
     });
-    if (by_y) finish_columns(panel, by_column.as<T>(), pass.columns, chunks, threads, by_y + from * D);
+    if (by_y) finish_columns(panel.m, D, factor_of(costs), by_column.as<T>(), pass.columns, chunks, threads, by_y + from * D);
   }
   for (int64_t k = 0; k < costs.n * D; ++k) by_x[k] = T(factor_of(costs) * totals.as<double>()[k]);
 }

@@ -2,6 +2,7 @@
 #include "gradient.h"
 #include "grid.h"
 #include "listed_step.h"
+#include "marginals.h"
 #include "mean.h"
 #include "plan.h"
 #include "probe.h"
@@ -17,8 +18,8 @@ namespace ISA {
 
 template <class T>
 constexpr Kernels<T> KERNELS = {
-    softmin<T>, hard_min<T>, plan_apply<T>, plan_cost<T>, conditional_mean<T>, plan_grad<T>, product_sum<T>,
-    sinkhorn_step<T>, listed_step<T>, axis_log_sum<T>, axis_max<T>, sinkhorn_sweeps<T>, probe_fma<T>, probe_exp<T>,
+    softmin<T>, hard_min<T>, plan_apply<T>, plan_cost<T>, plan_marginals<T>, conditional_mean<T>, plan_grad<T>,
+    product_sum<T>, sinkhorn_step<T>, listed_step<T>, axis_log_sum<T>, axis_max<T>, sinkhorn_sweeps<T>, probe_fma<T>, probe_exp<T>,
 };
 
 extern const Table table = {TEXT(ISA), BYTES, KERNELS<float>, KERNELS<double>};

@@ -354,6 +354,18 @@ void plan_cost(const Batch& c, Input p, Input q, const Temperature& epsilon, Out
   });
 }
 
+void plan_marginals(const Batch& c, Input p, Input q, const Temperature& epsilon, Output rows, Output columns, int threads) {
+  const Plans plans(c, p, q, epsilon);
+  c.expect(rows, "rows", {c.n()});
+  c.expect(columns, "columns", {c.m()});
+  for (const BoundCosts& one : c.problems)
+    if (one.costs.starts) reject_value("Both marginals in one pass need all pairs: got a list of them.");
+  c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
+    typedef decltype(t) T;
+    k.plan_marginals(c.problems[b].costs, plans.of<T>(b), data<T>(rows) + c.rows[b], data<T>(columns) + c.columns[b], allowed);
+  });
+}
+
 void conditional_mean(const Batch& c, Input h, Input values, const Temperature& epsilon, Output out, int threads) {
   c.expect(h, "h", {c.m()});
   c.expect(values, "values", {c.m(), -1});
@@ -631,6 +643,8 @@ NB_MODULE(_cpu, m) {
         nb::arg("out"), nb::arg("threads"));
   m.def("plan_cost", &plan_cost, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("epsilon"), nb::arg("out"),
         nb::arg("threads"));
+  m.def("plan_marginals", &plan_marginals, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("epsilon"),
+        nb::arg("rows"), nb::arg("columns"), nb::arg("threads"));
   m.def("conditional_mean", &conditional_mean, nb::arg("costs"), nb::arg("h"), nb::arg("values"), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
   m.def("plan_grad", &plan_grad, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("left").none(),

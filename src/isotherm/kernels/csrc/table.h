@@ -67,6 +67,7 @@ struct Kernels {
   void (*hard_min)(const Costs&, const T* h, T* out, int threads);
   void (*plan_apply)(const Costs&, const Plan&, const T* values, int64_t k, T* out, int threads);
   void (*plan_cost)(const Costs&, const Plan&, T* out, int threads);
+  void (*plan_marginals)(const Costs&, const Plan&, T* rows, T* columns, int threads);
   void (*conditional_mean)(const Costs&, const T* h, const T* values, int64_t k, double epsilon, T* out, int threads);
   void (*plan_grad)(const Costs&, const Plan&, const Weights&, T* by_x, T* by_y, int threads);
   void (*product_sum)(const Costs&, const T* a, const T* b, const double* centre, double* out, int threads);

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from isotherm.kernels import ops
-from isotherm.kernels.compiled import bind_formula, by_columns, by_rows, extension, from_rows, handed, known_formula
+from isotherm.kernels.compiled import (
+    bind_formula,
+    by_columns,
+    by_rows,
+    extension,
+    from_rows,
+    handed,
+    is_eager,
+    known_formula,
+    plain,
+)
 from isotherm.kernels.compiled import why_no_operator as why_not
 from isotherm.kernels.compiled import why_not as why_not_cost
 
@@ -16,7 +26,7 @@ if TYPE_CHECKING:
 
     from isotherm.kernels.source import CostSource
 
-__all__ = ["plan_apply", "plan_cost", "why_not", "why_not_cost"]
+__all__ = ["plan_apply", "plan_cost", "plan_marginals", "why_not", "why_not_cost"]
 
 
 def plan_apply(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
@@ -31,3 +41,16 @@ def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> Ten
     given = by_rows(formula, p), by_columns(formula, q)
     extension.plan_cost(bind_formula(formula), *given, epsilon, handed(out), torch.get_num_threads())
     return from_rows(formula, out)
+
+
+def plan_marginals(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+    """See `isotherm.kernels.plan_marginals`. Two passes over a list of pairs, or where a derivative or a trace is asked for."""
+    formula = known_formula(costs)
+    if formula.pattern is None and is_eager(*formula.tensors, p, q):
+        rows, columns = torch.empty_like(p), torch.empty_like(q)
+        given = plain(p), plain(q), epsilon, handed(rows), handed(columns)
+        extension.plan_marginals(bind_formula(formula), *given, torch.get_num_threads())
+        return rows, columns
+    rows = ops.plan_apply(formula, p, q, torch.ones_like(q)[:, None], epsilon=epsilon)
+    columns = ops.plan_apply(formula.transpose(), q, p, torch.ones_like(p)[:, None], epsilon=epsilon)
+    return rows[:, 0], columns[:, 0]

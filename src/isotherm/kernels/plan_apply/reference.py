@@ -59,6 +59,17 @@ def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float, paid: 
     return torch.where(p > -torch.inf, out, torch.zeros_like(out))
 
 
+def plan_marginals(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Row sums and column sums of the entropic plan; see `isotherm.kernels.plan_marginals`."""
+    has_row, has_column = ((potential > -torch.inf).to(p.dtype) for potential in (p, q))
+    row, column = torch.empty_like(p), torch.zeros_like(q)
+    for rows in row_blocks(costs):
+        plan = _positive_plan_block(costs, p, q, rows, epsilon)
+        row[rows] = plan @ has_column
+        column = column + has_row[rows] @ plan
+    return row * has_row, column * has_column
+
+
 def _positive_plan_block(costs: CostSource, p: Tensor, q: Tensor, rows: slice, epsilon: float) -> Tensor:
     """Rows of the plan for sums: entries that would underflow are raised to the smallest normal number.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from isotherm.kernels import ops
@@ -251,6 +252,14 @@ def plan_cost(
         Shape (N,), mass times cost; the sum over i is <C, P>.
     """
     return _launch_rows(as_formula(costs), (p, q, None), "cost", epsilon, out, tiles)
+
+
+def plan_marginals(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Row sums and column sums of the entropic plan on the GPU, a pass for each; see `isotherm.kernels.plan_marginals`."""
+    formula = as_formula(costs)
+    rows = plan_apply(formula, p, q, torch.ones_like(q)[:, None], epsilon=epsilon)
+    columns = plan_apply(formula.transpose(), q, p, torch.ones_like(p)[:, None], epsilon=epsilon)
+    return rows[:, 0], columns[:, 0]
 
 
 def _launch_rows(
