@@ -153,7 +153,7 @@ class PointCloud(AbstractPairwise):
     @cached_property
     def _swapped(self) -> PointCloud:
         swapped = self._with(self.y, self.x, self.cost.transpose())
-        swapped.__dict__["_origin"] = weakref.ref(self)  # whose costs it may share
+        vars(swapped)["_origin"] = weakref.ref(self)  # whose costs it may share
         return swapped
 
     def detach(self) -> PointCloud:
@@ -191,7 +191,7 @@ class PointCloud(AbstractPairwise):
         if other is not None and (costs := _alive(other, "_costs")) is not None:
             return costs.transpose()
         costs = stored_costs(self.block(slice(None)), self.namespace)
-        self.__dict__["_costs"] = weakref.ref(costs)
+        vars(self)["_costs"] = weakref.ref(costs)
         return costs
 
     def block(self, rows: slice | Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def batched_softmin(
 
     Example:
         >>> import torch
-        >>> from isotherm.kernels import Formula
+        >>> from isotherm.kernels import Batch, Formula
         >>> sizes = (3, 2)
         >>> batch = Batch(tuple(Formula("sqeuclidean", torch.zeros(1, 1), torch.zeros(m, 1)) for m in sizes))
         >>> batched_softmin(batch, torch.zeros(5), epsilon=1.0)  # -log 3 and -log 2
@@ -83,7 +83,7 @@ def batched_hard_min(batch: Batch, h: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from isotherm.kernels import Formula
+        >>> from isotherm.kernels import Batch, Formula
         >>> batch = Batch((Formula("stored", torch.ones(1, 2)), Formula("stored", torch.tensor([[5.0, 4.0, 3.0]]))))
         >>> batched_hard_min(batch, torch.zeros(5))
         tensor([1., 3.])
@@ -115,7 +115,7 @@ def batched_plan_apply(
 
     Example:
         >>> import torch
-        >>> from isotherm.kernels import Formula
+        >>> from isotherm.kernels import Batch, Formula
         >>> batch = Batch((Formula("stored", torch.zeros(1, 2)), Formula("stored", torch.zeros(1, 3))))
         >>> batched_plan_apply(batch, torch.zeros(2), torch.zeros(5), torch.ones(5, 1), epsilon=1.0).round(decimals=4)
         tensor([[2.],
@@ -144,7 +144,7 @@ def batched_plan_cost(batch: Batch, p: Tensor, q: Tensor, *, epsilon: float | Se
 
     Example:
         >>> import torch
-        >>> from isotherm.kernels import Formula
+        >>> from isotherm.kernels import Batch, Formula
         >>> batch = Batch((Formula("stored", torch.zeros(1, 2)), Formula("stored", torch.ones(1, 3))))
         >>> batched_plan_cost(batch, torch.tensor([0.0, 1.0]), torch.zeros(5), epsilon=1.0).round(decimals=4)
         tensor([0., 3.])
@@ -177,7 +177,7 @@ def batched_conditional_mean(batch: Batch, h: Tensor, values: Tensor, *, epsilon
 
     Example:
         >>> import torch
-        >>> from isotherm.kernels import Formula
+        >>> from isotherm.kernels import Batch, Formula
         >>> batch = Batch((Formula("stored", torch.zeros(1, 2)), Formula("stored", torch.zeros(1, 1))))
         >>> values = torch.tensor([[0.0], [1.0], [7.0]])
         >>> batched_conditional_mean(batch, torch.zeros(3), values, epsilon=1.0).round(decimals=4)
@@ -212,7 +212,7 @@ def batched_plan_grad(
 
     Example:
         >>> import torch
-        >>> from isotherm.kernels import Formula
+        >>> from isotherm.kernels import Batch, Formula
         >>> batch = Batch((Formula("sqeuclidean", torch.zeros(1, 1), torch.ones(1, 1)),))
         >>> by_x, by_y = batched_plan_grad(batch, torch.zeros(1), torch.ones(1), epsilon=1.0)[0]  # P = 1
         >>> round(by_x.item(), 4), round(by_y.item(), 4)
