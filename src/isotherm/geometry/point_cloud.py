@@ -86,8 +86,8 @@ class PointCloud(AbstractPairwise):
         x, y = (check_points(to_tensor(points, name), name) for points, name in ((x, "x"), (y, "y")))
         check_same_array_kind(x, y)
         check_same_features(x, y)
-        centre = torch.cat((x.detach(), y.detach())).mean(0, dtype=torch.float64)
-        self._set(x, y, as_cost(cost), namespace, centre)
+        total = x.detach().sum(0, dtype=torch.float64) + y.detach().sum(0, dtype=torch.float64)
+        self._set(x, y, as_cost(cost), namespace, total / (x.shape[0] + y.shape[0]))
         check_squares_fit(self.coordinate_scale, self.dtype)
         if isinstance(self.cost, CallableCost):
             check_finite(self.cost.pairwise(x[:1], y[:1]), "cost function's value")
