@@ -280,7 +280,7 @@ def test_fused_batch_of_small_problems_beats_a_loop():
         begin = time.perf_counter()
         run()
         took.append(time.perf_counter() - begin)
-    assert took[0] < 0.7 * took[1], took
+    assert took[0] < 0.5 * took[1], took
 
 
 @pytest.mark.parametrize("kind", ["euclidean", "stored"])
