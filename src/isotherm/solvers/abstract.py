@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Self
@@ -78,6 +79,8 @@ class AbstractSinkhorn(AbstractSolver):
     def work(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Work:
         """See `AbstractSolver.work`."""
         check_warm(problem.epsilon)
+        started = time.perf_counter()
         iteration = self.start(problem, initial_potentials(problem, init, self))
         solution = yield from iterate(iteration, problem, self.rule(), callback=callback)
-        return replace(solution, method=f"{iteration.describe(type(self).__name__)}, as asked")
+        method = f"{iteration.describe(type(self).__name__)}, as asked"
+        return replace(solution, method=method, seconds=time.perf_counter() - started)
