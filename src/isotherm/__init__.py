@@ -21,6 +21,28 @@ from .coupling import AbstractCoupling as AbstractCoupling
 from .coupling import EntropicCoupling as EntropicCoupling
 from .coupling import LowRankCoupling as LowRankCoupling
 from .coupling import SparseCoupling as SparseCoupling
+from .divergences import MMD as MMD
+from .divergences import EnergyDistance as EnergyDistance
+from .divergences import EntropicValue as EntropicValue
+from .divergences import Envelope as Envelope
+from .divergences import HausdorffDivergence as HausdorffDivergence
+from .divergences import Implicit as Implicit
+from .divergences import PotentialCache as PotentialCache
+from .divergences import SinkhornDivergence as SinkhornDivergence
+from .divergences import SlicedWasserstein as SlicedWasserstein
+from .divergences import Transport as Transport
+from .divergences import TransportCost as TransportCost
+from .divergences import Unroll as Unroll
+from .divergences import Wasserstein as Wasserstein
+from .divergences import energy_distance as energy_distance
+from .divergences import entropic_value as entropic_value
+from .divergences import hausdorff_divergence as hausdorff_divergence
+from .divergences import mmd as mmd
+from .divergences import sinkhorn_divergence as sinkhorn_divergence
+from .divergences import sliced_wasserstein as sliced_wasserstein
+from .divergences import transport as transport
+from .divergences import transport_cost as transport_cost
+from .divergences import wasserstein as wasserstein
 from .geometry import Cosine as Cosine
 from .geometry import CostMatrix as CostMatrix
 from .geometry import Euclidean as Euclidean
@@ -56,6 +78,7 @@ from .solvers import temperature_path as temperature_path
 __version__ = _version("isotherm")
 
 __all__ = [
+    "MMD",
     "AbstractCoupling",
     "Annealed",
     "Auto",
@@ -66,13 +89,18 @@ __all__ = [
     "ConvergenceWarning",
     "Cosine",
     "CostMatrix",
+    "EnergyDistance",
     "EntropicCoupling",
+    "EntropicValue",
+    "Envelope",
     "Euclidean",
     "EuclideanPower",
     "Exact",
     "FreeSupport",
     "Grid",
     "HalfSquaredEuclidean",
+    "HausdorffDivergence",
+    "Implicit",
     "LogSinkhorn",
     "LowRank",
     "LowRankCoupling",
@@ -83,9 +111,12 @@ __all__ = [
     "Newton",
     "Outcome",
     "PointCloud",
+    "PotentialCache",
     "Problem",
     "Relative",
     "Scaling",
+    "SinkhornDivergence",
+    "SlicedWasserstein",
     "Solution",
     "SparseCoupling",
     "SquaredEuclidean",
@@ -94,8 +125,21 @@ __all__ = [
     "SumOfAxes",
     "Symmetric",
     "TemperaturePath",
+    "Transport",
+    "TransportCost",
+    "Unroll",
+    "Wasserstein",
     "barycenter",
+    "energy_distance",
+    "entropic_value",
+    "hausdorff_divergence",
+    "mmd",
+    "sinkhorn_divergence",
+    "sliced_wasserstein",
     "solve",
     "solve_batch",
     "temperature_path",
+    "transport",
+    "transport_cost",
+    "wasserstein",
 ]
