@@ -18,18 +18,16 @@ from isotherm.solvers import ConvergenceError, Symmetric
 from isotherm.solvers.solve import as_solver
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE
 from isotherm.solvers.symmetric import why_not_symmetric
+from isotherm.solvers.work import perform_all
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from isotherm.divergences.cache import PotentialCache
     from isotherm.divergences.term import Term
     from isotherm.problem import Problem
     from isotherm.solution import Solution
     from isotherm.solvers import AbstractSolver
-
-
-CROSS, SELF_A, SELF_B = "cross", "self_a", "self_b"  # which solve of a loss
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,57 +54,51 @@ class Computation:
             msg = f"`differentiation` must be Envelope(), Implicit() or Unroll(steps): got {self.differentiation!r}. Pass one of them."
             raise TypeError(msg)
 
-    def values(self, terms: Sequence[Term], name: str) -> list[Tensor]:
+    def values(self, **terms: Sequence[Term]) -> list[list[Tensor]]:
         """The minimised objectives, differentiable scalars.
 
         Args:
-            terms: The members of a batch.
-            name: Which solve of the loss they are.
+            **terms: The members of a batch, by which solve of the loss they are.
 
         Returns:
-            One for each.
+            One for each member, for each solve.
         """
         rule = self.differentiation
-        if not isinstance(rule, Unroll):
-            found = self._solve(terms, name)
-            return [envelope_value(term, f, g, rule.linear()) for term, (f, g) in zip(terms, found, strict=True)]
-        out = []
-        for term in terms:
-            f, g = _unrolled(term, rule.steps)
-            mass = (term.b * (-g / term.rho_b).exp()).sum(dtype=torch.float64)  # g is exact for f
-            out.append(term.value(f, g, plan_mass=mass))
-        return out
+        if isinstance(rule, Unroll):
+            return [[_unrolled_value(term, rule.steps) for term in members] for members in terms.values()]
+        found = iter(self._solve(terms))
+        return [[envelope_value(term, *next(found), rule.linear()) for term in members] for members in terms.values()]
 
-    def potentials(self, terms: Sequence[Term], name: str) -> list[tuple[Tensor, Tensor]]:
+    def potentials(self, **terms: Sequence[Term]) -> list[list[tuple[Tensor, Tensor]]]:
         """Differentiable potentials; balanced, in the gauge <b, g> = 0.
 
         Args:
-            terms: The members of a batch.
-            name: Which solve of the loss they are.
+            **terms: The members of a batch, by which solve of the loss they are.
 
         Returns:
-            f (N,) and g (M,) for each.
+            f (N,) and g (M,) for each member, for each solve.
         """
         rule = self.differentiation
         if isinstance(rule, Envelope):
             msg = "Envelope() differentiates the value alone: got a loss that is made of potentials. Use Implicit() or Unroll(steps)."
             raise TypeError(msg)
         if isinstance(rule, Unroll):
-            return [fix_gauge(term, *_unrolled(term, rule.steps)) for term in terms]
-        found = zip(terms, self._solve(terms, name), strict=True)
-        return [
-            implicit_potentials(term, f, g, rule.linear()) if term.asks_for_derivative else fix_gauge(term, f, g)
-            for term, (f, g) in found
-        ]
+            return [[fix_gauge(term, *_unrolled(term, rule.steps)) for term in members] for members in terms.values()]
+        found = iter(self._solve(terms))
+        return [[_implicit(term, *next(found), rule) for term in members] for members in terms.values()]
 
     @torch.no_grad()
-    def _solve(self, terms: Sequence[Term], name: str) -> list[tuple[Tensor, Tensor]]:
-        """Optimal potentials as numbers, f the soft minimum for g; the one place where a batch is solved."""
+    def _solve(self, terms: Mapping[str, Sequence[Term]]) -> list[tuple[Tensor, Tensor]]:
+        """Optimal potentials as numbers, all solves served together; f is the soft minimum for g."""
+        keyed = [((name, k), term.problem) for name, members in terms.items() for k, term in enumerate(members)]
+        works = [
+            self._chosen(name, problem).work(
+                problem, init=None if self.cache is None else self.cache.start((name, k), problem)
+            )
+            for (name, k), problem in keyed
+        ]
         out = []
-        for k, term in enumerate(terms):
-            problem, key = term.problem, (name, k)
-            init = None if self.cache is None else self.cache.start(key, problem)
-            solution = self._chosen(name, problem).run(problem, init=init)
+        for (key, problem), solution in zip(keyed, perform_all(works), strict=True):
             self._judge(solution)
             if self.cache is not None:
                 self.cache.keep(key, solution)
@@ -120,7 +112,7 @@ class Computation:
     def _chosen(self, name: str, problem: Problem) -> AbstractSolver:
         """The solver, with one potential for both sides where a cloud meets itself."""
         solver = as_solver(self.solver)
-        if name != CROSS and not why_not_symmetric(problem):
+        if name.startswith("self") and not why_not_symmetric(problem):
             solver = Symmetric(tolerance=getattr(solver, "tolerance", DEFAULT_TOLERANCE))
         return solver if self.tolerance is None else solver.with_tolerance(self.tolerance)
 
@@ -130,6 +122,18 @@ class Computation:
         if self.on_failure == "raise":
             raise ConvergenceError(solution)
         warnings.warn(str(solution.status), ConvergenceWarning, stacklevel=6)
+
+
+def _implicit(term: Term, f: Tensor, g: Tensor, rule: Implicit) -> tuple[Tensor, Tensor]:
+    """Potentials with their derivative, where one is asked for."""
+    return implicit_potentials(term, f, g, rule.linear()) if term.asks_for_derivative else fix_gauge(term, f, g)
+
+
+def _unrolled_value(term: Term, steps: int) -> Tensor:
+    """The dual objective after some iterations; the last potential is exact for the other."""
+    f, g = _unrolled(term, steps)
+    mass = (term.b * (-g / term.rho_b).exp()).sum(dtype=torch.float64)
+    return term.value(f, g, plan_mass=mass)
 
 
 def _unrolled(term: Term, steps: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isotherm._arrays import to_tensor
 from isotherm._checks import check_known, check_values
-from isotherm.divergences.computation import CROSS, Computation
+from isotherm.divergences.computation import Computation
 from isotherm.divergences.differentiation import Differentiation, Envelope, Implicit
 from isotherm.divergences.exact import wasserstein
 from isotherm.divergences.front import loss
@@ -94,7 +94,7 @@ def entropic_value(  # noqa: PLR0913 - a loss names everything a problem is made
         differentiation=differentiation, solver=solver, tolerance=tolerance, on_failure=on_failure, cache=cache
     )
     given = pairs_of(x, y, a, b, cost, is_balanced=math.isinf(number(rho_a)) and math.isinf(number(rho_b)))
-    return given.export(how.values([pair.term(epsilon, rho_a, rho_b) for pair in given.pairs], CROSS))
+    return given.export(how.values(cross=[pair.term(epsilon, rho_a, rho_b) for pair in given.pairs])[0])
 
 
 @loss
@@ -155,7 +155,7 @@ def transport_cost(  # noqa: PLR0913 - a loss names everything a problem is made
     given = pairs_of(x, y, a, b, cost, is_balanced=math.isinf(number(rho_a)) and math.isinf(number(rho_b)))
     terms = [pair.term(epsilon, rho_a, rho_b) for pair in given.pairs]
     return given.export(
-        [term.transport_cost(f, g) for term, (f, g) in zip(terms, how.potentials(terms, CROSS), strict=True)]
+        [term.transport_cost(f, g) for term, (f, g) in zip(terms, how.potentials(cross=terms)[0], strict=True)]
     )
 
 
@@ -257,4 +257,4 @@ def transport(  # noqa: PLR0913 - the front door names everything a problem is m
         msg = f"`transport` takes one problem: got a batch of {len(given.pairs)}. Call it for each."
         raise ValueError(msg)
     term = given.pairs[0].term(epsilon, rho_a, rho_b)
-    return Transport(*how.potentials([term], CROSS)[0], term)
+    return Transport(*how.potentials(cross=[term])[0][0], term)

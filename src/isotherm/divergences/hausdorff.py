@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from isotherm.divergences.computation import SELF_A, SELF_B, Computation
+from isotherm.divergences.computation import Computation
 from isotherm.divergences.differentiation import Differentiation, Implicit
 from isotherm.divergences.front import loss
 from isotherm.divergences.inputs import pairs_of
@@ -75,7 +75,7 @@ def hausdorff_divergence(  # noqa: PLR0913 - a loss names everything a problem i
     own = [pair.itself() for pair in given.pairs]
     self_a = [one.term(term.epsilon, rho, rho) for (one, _), term in zip(own, cross, strict=True)]
     self_b = [two.term(term.epsilon, rho, rho) for (_, two), term in zip(own, cross, strict=True)]
-    potentials = how.potentials(self_a, SELF_A), how.potentials(self_b, SELF_B)
+    potentials = how.potentials(self_a=self_a, self_b=self_b)
     return given.export([_divergence(*parts) for parts in zip(cross, *potentials, strict=True)])
 
 

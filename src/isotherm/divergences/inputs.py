@@ -119,7 +119,7 @@ def _pair(x: Any, y: Any, a: Any, b: Any, cost: CostLike | None, *, is_balanced:
     geometry = as_geometry(x, y, cost)
     a, b = (_weights(w, name, geometry, side) for w, name, side in ((a, "a", 0), (b, "b", 1)))
     if is_balanced:
-        check_equal_masses(a, b)
+        check_equal_masses(a.detach(), b.detach())
     return Pair(geometry, a, b)
 
 

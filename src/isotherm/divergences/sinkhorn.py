@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from isotherm.divergences.computation import CROSS, SELF_A, SELF_B, Computation
+from isotherm.divergences.computation import Computation
 from isotherm.divergences.differentiation import Differentiation, Envelope
 from isotherm.divergences.exact import wasserstein
 from isotherm.divergences.front import loss
@@ -88,7 +88,7 @@ def sinkhorn_divergence(  # noqa: PLR0913 - a loss names everything a problem is
     own = [pair.itself() for pair in given.pairs]
     self_a = [one.term(term.epsilon, rho, rho) for (one, _), term in zip(own, cross, strict=True)]
     self_b = [two.term(term.epsilon, rho, rho) for (_, two), term in zip(own, cross, strict=True)]
-    values = (how.values(terms, name) for terms, name in ((cross, CROSS), (self_a, SELF_A), (self_b, SELF_B)))
+    values = how.values(cross=cross, self_a=self_a, self_b=self_b)
     out = []
     for term, across, of_a, of_b in zip(cross, *values, strict=True):
         value = across - 0.5 * (of_a + of_b)

@@ -31,6 +31,7 @@ from isotherm.geometry.costs import (
     HalfSquaredEuclidean,
     NegativeDot,
     SquaredEuclidean,
+    SumOfAxes,
     as_cost,
     directions,
 )
@@ -143,11 +144,13 @@ class PointCloud(AbstractPairwise):
         """Both clouds minus the centre, subtracted in float64 where that is exact for float32 points."""
         if not self.cost.is_translation_invariant:
             return self.x, self.y
-        x, y = ((points - self._centre).to(self.dtype) for points in (self.x, self.y))  # subtracted in float64
-        return x, y
+        x = (self.x - self._centre).to(self.dtype)  # subtracted in float64
+        return x, x if self.y is self.x else (self.y - self._centre).to(self.dtype)
 
     def transpose(self) -> PointCloud:
         """Sources and targets swapped; made once, so that its cached costs are too."""
+        if self.x is self.y and not isinstance(self.cost, CallableCost | SumOfAxes):  # the others are symmetric
+            return self
         return self._swapped
 
     @cached_property
@@ -160,11 +163,15 @@ class PointCloud(AbstractPairwise):
         """The same points outside every autograd graph; itself where there is none."""
         if not (self.x.requires_grad or self.y.requires_grad):
             return self
-        return self._with(self.x.detach(), self.y.detach(), self.cost)
+        x = self.x.detach()
+        return self._with(x, x if self.y is self.x else self.y.detach(), self.cost)
 
     def double(self) -> PointCloud:
         """The same points in float64."""
-        return self if self.dtype == torch.float64 else self._with(self.x.double(), self.y.double(), self.cost)
+        if self.dtype == torch.float64:
+            return self
+        x = self.x.double()
+        return self._with(x, x if self.y is self.x else self.y.double(), self.cost)
 
     def for_iteration(self) -> AbstractGeometry:
         """Costs kept in memory when there are at most 4 million of them, else itself.
@@ -180,7 +187,10 @@ class PointCloud(AbstractPairwise):
         return self._shared_costs() if is_dear and entries * self.x.element_size() <= room else self
 
     @cached_property
-    def _cached_costs(self) -> AbstractGeometry:
+    def _cached_costs(self) -> CostMatrix:
+        other = _alive(self, "_origin") or self.__dict__.get("_swapped")
+        if other is not None and "_cached_costs" in other.__dict__:  # reading is cheaper than computing
+            return stored_costs(other._cached_costs.matrix.T.contiguous(), self.namespace)
         return stored_costs(self.block(slice(None)), self.namespace)
 
     def _shared_costs(self) -> CostMatrix:
