@@ -117,14 +117,22 @@ def sliced_wasserstein(
         raise ValueError(msg)
     source = generator if isinstance(generator, torch.Generator) else torch.Generator().manual_seed(generator)
     given = pairs_of(x, y, a, b, "sqeuclidean", is_balanced=True)
-    return given.export([_sliced(pair, p, projections, source) for pair in given.pairs])
+    drawn: dict[int, Tensor] = {}  # one set of directions for all problems of one dimension
+    out = []
+    for pair in given.pairs:
+        d = check_known(pair.geometry.source_points).shape[1]
+        if d not in drawn:
+            directions = torch.randn(d, projections, generator=source, dtype=torch.float64)
+            drawn[d] = directions / directions.norm(dim=0)
+        out.append(_sliced(pair, p, drawn[d]))
+    return given.export(out)
 
 
-def _sliced(pair: Pair, p: float, projections: int, generator: torch.Generator) -> Tensor:
+def _sliced(pair: Pair, p: float, directions: Tensor) -> Tensor:
+    """Mean over directions, (D, K), of the cost along them."""
     term = pair.term(0.0, math.inf, math.inf)
     x, y = check_known(term.geometry.source_points), check_known(term.geometry.target_points)
-    directions = torch.randn(x.shape[1], projections, generator=generator, dtype=torch.float64)
-    directions = (directions / directions.norm(dim=0)).to(x)  # (D, K)
+    directions = directions.to(x)
     return _line_costs((x @ directions).T, (y @ directions).T, term.a, term.b, p).mean()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,8 +16,7 @@ R = TypeVar("R")
 def loss(function: Callable[P, R]) -> Callable[P, R]:
     """A public loss: transport stays in the dtype of its points whatever autocast says.
 
-    torch.compile does not look inside: solvers decide by numbers, which no trace can. The attribute is what
-    torch.compiler.disable sets (torch 2.13); calling that would import the compiler, five seconds.
+    torch.compile does not look inside: solvers decide by numbers, which no trace can.
 
     Args:
         function: The loss.
@@ -27,10 +27,17 @@ def loss(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        return _outside_autocast(function, *args, **kwargs)
+        # Asking for the compiler imports it, five seconds: where it is not loaded, nothing is compiled.
+        if "torch._dynamo" not in sys.modules:
+            return _outside_autocast(function, *args, **kwargs)
+        if not _uncompiled:
+            _uncompiled.append(torch.compiler.disable(_outside_autocast))
+        return _uncompiled[0](function, *args, **kwargs)
 
-    run._torchdynamo_disable = True  # pyright: ignore[reportAttributeAccessIssue]
     return run
+
+
+_uncompiled: list[Callable[..., Any]] = []  # `_outside_autocast`, once the compiler is there
 
 
 def _outside_autocast(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

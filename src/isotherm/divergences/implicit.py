@@ -57,12 +57,16 @@ class _Potentials(torch.autograd.Function):
         f, g = f.clone(), g.clone()
         keep(ctx, f, g, *inputs)
         ctx.term, ctx.settings = term, settings
+        ctx.set_materialize_grads(False)
         return f, g
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         term, settings = ctx.term, ctx.settings
         f, g, *inputs = kept(ctx)
+        if all(d is None for d in grads):  # a closed gate above: nothing to solve
+            return None, None, None, None, *(None for _ in inputs)
+        grads = _filled(grads, (f, g))
         inputs = tuple(inputs)
         with torch.autocast(f.device.type, enabled=False):
             u, v = _Solve.apply(term, settings, *grads, f, g, *inputs)
@@ -81,6 +85,7 @@ class _Solve(torch.autograd.Function):
         u, v = solve_curvature(term, f.detach(), g.detach(), wanted, settings)
         keep(ctx, f, g, u, v, *inputs)
         ctx.term, ctx.settings = term, settings
+        ctx.set_materialize_grads(False)
         return u, v
 
     @staticmethod
@@ -88,12 +93,20 @@ class _Solve(torch.autograd.Function):
         """d(H^-1 w) = H^-1 dw - H^-1 dH H^-1 w."""
         term, settings = ctx.term, ctx.settings
         f, g, u, v, *inputs = kept(ctx)
+        if all(d is None for d in grads):
+            return None, None, None, None, None, None, *(None for _ in inputs)
+        grads = _filled(grads, (f, g))
         inputs = tuple(inputs)
         with torch.autocast(f.device.type, enabled=False):
             s, t = _Solve.apply(term, settings, *grads, f, g, *inputs)
             found, (by_f, by_g, *_) = partials(_curvature, term, inputs, (f, g, u, v, s, t))
         negative = (None if d is None else -d for d in (by_f, by_g, *found))
         return None, None, s, t, *negative
+
+
+def _filled(grads: tuple[Tensor | None, ...], like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Zeros for the derivatives that nobody sent."""
+    return tuple(torch.zeros_like(t) if d is None else d for d, t in zip(grads, like, strict=True))
 
 
 def _stationarity(term: Term, f: Tensor, g: Tensor, u: Tensor, v: Tensor) -> Tensor:

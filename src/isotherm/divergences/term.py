@@ -165,7 +165,7 @@ class Term:
         """sum_ij P_ij sum_k left_ik right_jk, a float64 scalar; the total mass without factors.
 
         Points without mass add nothing, but the derivative by their weight is not zero: it is that of the first grain
-        of mass.
+        of mass. Left out is the mixed second derivative by two such weights, one of each side.
         """
         left = torch.ones_like(self.a)[:, None] if left is None else left  # (N, K)
         right = torch.ones_like(self.b)[:, None] if right is None else right  # (M, K)
