@@ -21,7 +21,7 @@ class PotentialCache:
     """Remembers potentials from one call to the next, so that solves of a training loop start warm.
 
     Pass the same cache to each call of one loss. Points may move, and may be other points, in any number: potentials
-    are functions of space, and are evaluated at the new points (one pass over the pairs for each side). Costs known
+    are functions of space, and are evaluated at the new points (one pass over the pairs for each side that moved). Costs known
     only as a matrix, or on a grid, start from the last potentials while sizes stay. Nothing but the number of
     iterations depends on it. Keeps O(B (N + M) D) numbers for a batch of B problems.
 
@@ -63,7 +63,11 @@ class PotentialCache:
             return (last.f, last.g) if here.shape == there.shape else None
         if here.x.shape[1] != there.x.shape[1]:
             return None
-        f, g = last.potential(here.x), last.transpose().potential(here.y)
+        f = last.f if torch.equal(here.x, there.x) else last.potential(here.x)
+        if here.y is here.x:
+            g = f
+        else:
+            g = last.g if torch.equal(here.y, there.y) else last.transpose().potential(here.y)
         return (f, g) if bool(f.isfinite().all()) and bool(g.isfinite().all()) else None
 
     def keep(self, key: tuple[str, int], solution: Solution) -> None:
