@@ -121,7 +121,7 @@ class Computation:
             return
         if self.on_failure == "raise":
             raise ConvergenceError(solution)
-        warnings.warn(str(solution.status), ConvergenceWarning, stacklevel=6)
+        warnings.warn(str(solution.status), ConvergenceWarning, stacklevel=8)
 
 
 def _implicit(term: Term, f: Tensor, g: Tensor, rule: Implicit) -> tuple[Tensor, Tensor]:
