@@ -64,10 +64,9 @@ class PotentialCache:
         if here.x.shape[1] != there.x.shape[1]:
             return None
         f = last.f if torch.equal(here.x, there.x) else last.potential(here.x)
-        if here.y is here.x:
-            g = f
-        else:
-            g = last.g if torch.equal(here.y, there.y) else last.transpose().potential(here.y)
+        is_own = here.y is here.x  # a cloud against itself has one potential
+        stays = torch.equal(here.y, there.y)
+        g = f if is_own else last.g if stays else last.transpose().potential(here.y)
         return (f, g) if bool(f.isfinite().all()) and bool(g.isfinite().all()) else None
 
     def keep(self, key: tuple[str, int], solution: Solution) -> None:
