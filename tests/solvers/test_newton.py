@@ -84,7 +84,7 @@ def test_newton_raises_the_dual_at_every_step(monkeypatch):
     problem = six_clusters(0.3)
     iteration = NewtonIteration(problem, None, Newton(tolerance=1e-10, switch=1e3))
     values = []
-    for _ in range(400):
+    for _ in range(900):
         iteration.step()
         if iteration.point is not None:
             values.append(float(iteration.point.value))

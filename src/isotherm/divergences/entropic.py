@@ -166,6 +166,13 @@ class Transport:
     Attributes:
         f: Potential of the sources, shape (N,), units of cost.
         g: Potential of the targets, shape (M,); balanced, <b, g> = 0.
+
+    Example:
+        >>> import torch
+        >>> x = torch.zeros(1, 1, requires_grad=True)
+        >>> plan = transport(x, torch.tensor([[1.0], [3.0]]), epsilon=1.0)  # one source: its mass goes to both
+        >>> plan.apply(torch.tensor([1.0, 3.0])).detach().round(decimals=3)
+        tensor([2.])
     """
 
     f: Tensor
