@@ -22,6 +22,7 @@ from benchmarks.workloads.judge import Verdict, judge
 from benchmarks.workloads.tasks import TASKS, Tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from benchmarks.workloads.libraries import Answer
@@ -30,8 +31,10 @@ ENOUGH_SECONDS = 3.0
 MAX_REPEATS = 7
 
 
-def measure(library: ModuleType, tasks: Tasks, setting: str, tolerance: float) -> dict[str, Any]:
-    """Solve, repeat while it is quick, judge."""
+def measure(
+    library: ModuleType, tasks: Tasks, setting: str, tolerance: float, tell: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Solve, tell how long the first time took, repeat while it is quick, judge."""
     threads = torch.get_num_threads()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     times, answers = [], []
@@ -41,6 +44,8 @@ def measure(library: ModuleType, tasks: Tasks, setting: str, tolerance: float) -
         started = time.perf_counter()
         answers = [library.solve(task, setting, tolerance) for task in tasks]
         times.append(time.perf_counter() - started)
+        if len(times) == 1:
+            tell({"first_s": times[0]})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     torch.set_num_threads(os.cpu_count() or 1)
     verdict = worst(tasks, answers)
@@ -79,13 +84,17 @@ def main() -> None:
     except ImportError as problem:
         out.write(json.dumps({"setting": "-", "failure": f"not installed: {problem}"}) + "\n")
         return
-    out.write(json.dumps({"settings": settings}) + "\n")
+
+    def tell(reply: dict[str, Any]) -> None:
+        out.write(json.dumps(reply) + "\n")
+
+    tell({"settings": settings})
     for setting in settings[int((sys.argv[4:] or ["0"])[0]) :]:
         try:
-            reply = measure(library, tasks, setting, tolerance)
+            reply = measure(library, tasks, setting, tolerance, tell)
         except Exception as problem:  # whatever a library raises is a result, shown in the table
             reply = {"failure": f"{type(problem).__name__}: {problem}"[:200]}
-        out.write(json.dumps({"setting": setting} | reply) + "\n")
+        tell({"setting": setting} | reply)
 
 
 if __name__ == "__main__":
