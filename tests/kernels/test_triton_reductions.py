@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from isotherm import kernels
 from isotherm.geometry.costs import distances, squared_distances
 from isotherm.kernels.source import Formula
 from isotherm.kernels.triton_launch import Tiles, sizes, why_not
@@ -374,3 +375,25 @@ def test_triton_check_can_fail() -> None:
     case = make_case("sqeuclidean", sources=3, targets=3)
     with pytest.raises(AssertionError, match="plain torch"):
         assert_as_good_as_torch(lambda c: plain_softmin(c) + 1e-3, plain_softmin, case, floor=rounding(case))
+
+
+@pytest.mark.parametrize("kind", ["sqeuclidean", "euclidean", "dot", "stored"])
+@pytest.mark.parametrize("name", ["random", "zero weights"])
+def test_triton_plan_hessian_matches_definition(kind: str, name: str) -> None:
+    case = make_case(kind, name=name)
+    values = move(torch.randn(len(case.p), 2, generator=torch.Generator().manual_seed(1)))
+
+    def dense(dtype: torch.dtype) -> Tensor:
+        scores = case.p[:, None] + case.q - dense_cost(case.costs)
+        plan = (scores.to(dtype) / case.epsilon).exp()
+        inverse = torch.where(plan.sum(0) > 0, 1.0 / plan.sum(0), 0.0)
+        v = values.to(dtype)
+        return (plan.sum(1, keepdim=True) * v - plan @ (inverse[:, None] * (plan.T @ v))) / case.epsilon
+
+    truth = dense(torch.float64)
+    with kernels.use("triton"):
+        found = kernels.plan_hessian(case.costs, case.p, case.q, values, epsilon=case.epsilon)
+    plain = (dense(torch.float32).double() - truth).abs().max()
+    assert (found.double() - truth).abs().max() <= 2 * plain + 1e-6 * truth.abs().max()
+    if name == "zero weights":
+        assert not found[::3].any()

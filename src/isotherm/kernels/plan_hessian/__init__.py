@@ -1,7 +1,7 @@
 """Curvature of the dual: Newton steps, and second derivatives of the value.
 
-Read in this order: `front` (what it is), `reference` (the definition), `cpu` (the same, fused), `value` (put together
-from the reductions).
+Read in this order: `front` (what it is), `reference` (the definition), `products` (from two products with the plan), `cpu`
+and `triton` (whose products), `value` (second derivatives, put together from the reductions).
 """
 
 from .front import plan_hessian as plan_hessian

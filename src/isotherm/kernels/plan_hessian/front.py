@@ -4,8 +4,11 @@ from torch import Tensor
 
 from isotherm.kernels.dispatch import choose
 from isotherm.kernels.source import CostSource
+from isotherm.kernels.triton_launch import Deferred
 
 from . import cpu, reference
+
+gpu = Deferred("isotherm.kernels.plan_hessian.triton", is_operator=True)
 
 
 def plan_hessian(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
@@ -36,4 +39,4 @@ def plan_hessian(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, eps
         tensor([[-2.0000],
                 [ 2.0000]])
     """
-    return choose((cpu, reference), costs, p, q, values).plan_hessian(costs, p, q, values, epsilon=epsilon)
+    return choose((cpu, gpu, reference), costs, p, q, values).plan_hessian(costs, p, q, values, epsilon=epsilon)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isotherm.kernels.plan_apply.reference import plan_block
+from isotherm.kernels.plan_hessian.products import column_means
 from isotherm.kernels.source import CostSource, row_blocks
 
 if TYPE_CHECKING:
@@ -30,9 +31,3 @@ def plan_hessian(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, eps
         plan = plan_block(costs, p, q, rows, epsilon=epsilon)  # (n, M)
         out[rows] = plan.sum(1, keepdim=True) * values[rows] - plan @ means
     return out / epsilon
-
-
-def column_means(sums: Tensor) -> Tensor:
-    """From c and P' V, side by side, to P' V / c, shape (M, K); zero where a column has no mass."""
-    mass = sums[:, :1]
-    return torch.where(mass > 0, sums[:, 1:] / torch.where(mass > 0, mass, 1.0), 0.0)

@@ -1,0 +1,19 @@
+"""Curvature of the semi-dual on the GPU: one product with the plan's transpose, one with the plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isotherm.kernels.plan_apply.triton import plan_apply
+from isotherm.kernels.plan_hessian.products import from_products
+from isotherm.kernels.triton_launch import as_formula
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from isotherm.kernels.source import CostSource
+
+
+def plan_hessian(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
+    """See `isotherm.kernels.plan_hessian`."""
+    return from_products(plan_apply, as_formula(costs), p, q, values, epsilon=epsilon)
