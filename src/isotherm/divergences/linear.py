@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isotherm import kernels
 from isotherm._status import ConvergenceWarning
+from isotherm.kernels.plan_hessian import conjugate_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,10 +90,11 @@ def solve_curvature(
     if problem.is_balanced:
         right = right - r * (right.sum() / r.sum())
     tolerance = torch.finfo(f.dtype).eps ** (2 / 3) if settings.tolerance is None else settings.tolerance
-    u, report = conjugate_gradients(reduced, right, inverse_a, tolerance * size, settings.max_iterations)
-    report = LinearReport(
-        residual=report.residual / size if size else 0.0, iterations=report.iterations, is_converged=report.is_converged
-    )
+    floor = tolerance * size
+    found = conjugate_gradients(reduced, right, inverse_a, floor=floor, max_iterations=settings.max_iterations)
+    u, iterations = found.solution, found.iterations
+    residual = found.residual / size if size else 0.0
+    report = LinearReport(residual=residual, iterations=iterations, is_converged=found.meets(floor))
     if settings.report is not None:
         settings.report(report)
     if not report.is_converged:
@@ -119,45 +121,3 @@ def _products(term: Term, f: Tensor, g: Tensor) -> tuple[Callable[[Tensor], Tens
         lambda v: rows.plan_apply(p, q, v[:, None], epsilon=epsilon)[:, 0],
         lambda u: columns.plan_apply(q, p, u[:, None], epsilon=epsilon)[:, 0],
     )
-
-
-def conjugate_gradients(
-    apply: Callable[[Tensor], Tensor], wanted: Tensor, scaling: Tensor, floor: float, max_iterations: int
-) -> tuple[Tensor, LinearReport]:
-    """Solve a symmetric, positive semi-definite system, its right side within the range.
-
-    Args:
-        apply: The product with the matrix.
-        wanted: Right side, shape (N,).
-        scaling: About the inverse of the diagonal, shape (N,), not negative.
-        floor: Norm of the residual at which to stop.
-        max_iterations: Most products.
-
-    Returns:
-        The best solution met, shape (N,), and its residual as it is, recomputed.
-
-    Example:
-        >>> ones = torch.ones(2)
-        >>> solution, report = conjugate_gradients(lambda v: 2.0 * v, ones, ones, 1e-6, 5)
-        >>> solution, report.iterations
-        (tensor([0.5000, 0.5000]), 1)
-    """
-    solution, residual = torch.zeros_like(wanted), wanted
-    best, least = solution, float(residual.norm())
-    search, size, count = torch.zeros_like(wanted), 0.0, 0
-    while least > floor and count < max_iterations:
-        scaled = scaling * residual
-        size, before = float(residual @ scaled), size
-        search = scaled + (size / before) * search if before else scaled
-        image = apply(search)
-        curvature = float(search @ image)
-        if not curvature > 0:  # rounding: nothing is left to find
-            break
-        solution, residual = solution + (size / curvature) * search, residual - (size / curvature) * image
-        count += 1
-        norm = float(residual.norm())
-        if norm < least:
-            best, least = solution, norm
-    found = float((wanted - apply(best)).norm()) if count else least
-    # What the recursion says and what is true differ by rounding, which no tolerance can ask below.
-    return best, LinearReport(residual=found, iterations=count, is_converged=found <= 2.0 * floor)

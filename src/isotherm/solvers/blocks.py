@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,7 @@ import torch
 from torch import Tensor
 
 from isotherm.kernels import Formula, RowUpdate, Sweeps, Swept, sinkhorn_step, sinkhorn_sweeps, softmin
-from isotherm.solvers.relaxation import Relaxation
-from isotherm.solvers.stopping import AbstractIteration
+from isotherm.solvers.relaxation import AbstractAlternation
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,7 +29,7 @@ def block_costs(problem: Problem) -> Formula | None:
     return None if formula is None or formula.pattern is not None else formula
 
 
-class BlockedAlternation(AbstractIteration):
+class BlockedAlternation(AbstractAlternation):
     """The iterates of `Alternation`, as many at a time as there are to the next estimate of the relaxation.
 
     Args:
@@ -44,11 +42,8 @@ class BlockedAlternation(AbstractIteration):
     def __init__(self, problem: Problem, costs: Formula, f: Tensor | None, relaxation: float | None) -> None:
         self.problem, self.costs = problem.detach(), costs
         damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
-        self.f, t = self._first(f)
-        self.g = self.exact_g = damping_b * t
-        self.relaxation = Relaxation(relaxation)
-        self.is_plain = relaxation == 1.0
-        self._forget()
+        f, t = self._first(f)
+        super().__init__(f, damping_b * t, relaxation)
 
     def _first(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
         """f, or that of g = 0, and the soft minimum of the columns for it."""
@@ -59,31 +54,6 @@ class BlockedAlternation(AbstractIteration):
         update = RowUpdate(1.0 / (1.0 + epsilon / problem.rho_a))
         zero = torch.zeros_like(problem.a)
         return sinkhorn_step(self.costs, zero, log_b, log_a, update, epsilon=epsilon)[1:]
-
-    def _forget(self) -> None:
-        """Nothing is known of the last sweep: the next one is plain."""
-        self.last: tuple[float, Tensor] | None = None
-        self.dual = -math.inf
-
-    @property
-    def is_relaxed(self) -> bool:
-        """Whether the residual of the next sweep is an estimate."""
-        return self.last is not None and self.last[0] != 1.0
-
-    def potentials(self) -> tuple[Tensor, Tensor]:
-        """(f, g), shapes (N,) and (M,), the target marginal exact."""
-        return self.f, self.exact_g
-
-    def settle(self, *, forever: bool = False) -> None:
-        """Go on from the exact pair with plain sweeps, until `resume`."""
-        self.g, self.is_plain = self.exact_g, True
-        self._forget()
-        if forever:
-            self.relaxation = Relaxation(1.0)
-
-    def resume(self) -> None:
-        """Relax again."""
-        self.is_plain = self.relaxation.fixed == 1.0
 
     def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
         """Ask for the sweeps to the next estimate of the relaxation; see `AbstractIteration.advance`."""
@@ -100,27 +70,10 @@ class BlockedAlternation(AbstractIteration):
         self._take(swept)
         return torch.tensor(swept.residuals[0], dtype=self.f.dtype)
 
-    @property
-    def lengthening(self) -> float:
-        """See `AbstractIteration.lengthening`."""
-        return self.relaxation.omega
-
-    def lengthen(self, factor: float) -> None:
-        """See `AbstractIteration.lengthen`."""
-        self.relaxation.begin(factor)
-
-    def describe(self, solver: str) -> str:
-        """See `AbstractIteration.describe`."""
-        return solver + self.relaxation.note()
-
     def go_back(self, count: int) -> Generator[Sweeps, Swept, None]:
         """See `AbstractIteration.go_back`: the last block again, so far only."""
         swept = yield replace(self.asked, count=count)
         self.f, self.g, self.exact_g = swept.f, swept.g, swept.exact_g
-
-    def _omega(self) -> float:
-        """The factor of the next block."""
-        return 1.0 if self.is_plain or self.last is None else self.relaxation.omega
 
     def _next(self, count: int, tolerance: float) -> Sweeps:
         """The next block: one sweep where the one after it may have another factor."""

@@ -116,30 +116,19 @@ class Relaxation:
         self.omega, self.changes = 1.0 if self.fixed is None else self.fixed, []
 
 
-class Alternation(AbstractIteration):
-    """Updates of f, then of g, both relaxed; reports the pair of f with the g that makes the target marginal exact.
+class AbstractAlternation(AbstractIteration):
+    """What alternations keep between sweeps, however these are made.
 
     Args:
-        problem: What is solved.
-        sweep: Its soft minima.
-        f: Potential of the sources to start from, shape (N,), or None for that of g = 0.
+        f: Potential of the sources, shape (N,).
+        g: The one of the targets that makes their marginal exact for this f, shape (M,).
         relaxation: The factor omega; None to find it on the way, 1 for Sinkhorn's iteration.
     """
 
-    def __init__(self, problem: Problem, sweep: AbstractSweep, f: Tensor | None, relaxation: float | None) -> None:
-        self.problem, self.sweep = problem, sweep
-        self.damping_a = 1.0 / (1.0 + problem.epsilon / problem.rho_a)
-        self.damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
-        if f is None:
-            start = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
-            _, self.f, softmin = sweep.both(*start, RowUpdate(self.damping_a))
-        else:
-            self.f, softmin = f, sweep.columns(f)
-        self.g = self.damping_b * softmin
-        self.exact_g = self.g
+    def __init__(self, f: Tensor, g: Tensor, relaxation: float | None) -> None:
+        self.f, self.g, self.exact_g = f, g, g
         self.relaxation = Relaxation(relaxation)
         self.is_plain = relaxation == 1.0
-        self.look_every, self.steps = look_interval(problem.geometry), 0
         self._forget()
 
     def _forget(self) -> None:
@@ -180,6 +169,33 @@ class Alternation(AbstractIteration):
         """Relax again."""
         self.is_plain = self.relaxation.fixed == 1.0
 
+    def _omega(self) -> float:
+        """The factor of the next sweep."""
+        return 1.0 if self.is_plain or self.last is None else self.relaxation.omega
+
+
+class Alternation(AbstractAlternation):
+    """Updates of f, then of g, both relaxed; reports the pair of f with the g that makes the target marginal exact.
+
+    Args:
+        problem: What is solved.
+        sweep: Its soft minima.
+        f: Potential of the sources to start from, shape (N,), or None for that of g = 0.
+        relaxation: The factor omega; None to find it on the way, 1 for Sinkhorn's iteration.
+    """
+
+    def __init__(self, problem: Problem, sweep: AbstractSweep, f: Tensor | None, relaxation: float | None) -> None:
+        self.problem, self.sweep = problem, sweep
+        self.damping_a = 1.0 / (1.0 + problem.epsilon / problem.rho_a)
+        self.damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
+        if f is None:
+            start = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
+            _, f, softmin = sweep.both(*start, RowUpdate(self.damping_a))
+        else:
+            softmin = sweep.columns(f)
+        self.look_every, self.steps = look_interval(problem.geometry), 0
+        super().__init__(f, self.damping_b * softmin, relaxation)
+
     def step(self) -> Tensor:
         """One update of f, then of g; the residual of the old pair comes free with the first.
 
@@ -187,7 +203,7 @@ class Alternation(AbstractIteration):
         estimate to first order.
         """
         problem = self.problem
-        omega = 1.0 if self.is_plain or self.last is None else self.relaxation.omega
+        omega = self._omega()
         constant = optimal_translation(problem, self.f, self.g)
         moved_f, moved_g = self.f + constant, self.g - constant
         softmin, f, t = self.sweep.both(moved_f, self.g, RowUpdate(self.damping_a, constant, omega))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class PlanProduct(Protocol):
     """`isotherm.kernels.plan_apply` on one backend."""
 
-    def __call__(self, formula: Formula, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
+    def __call__(self, costs: Formula, p: Tensor, q: Tensor, values: Tensor, /, *, epsilon: float) -> Tensor:
         """P V, shape (N, K)."""
         ...
 

@@ -11,6 +11,7 @@ from isotherm.kernels.plan_apply import plan_apply
 from isotherm.kernels.plan_grad import plan_grad
 from isotherm.kernels.plan_grad.reference import points_formula
 from isotherm.kernels.plan_hessian.front import plan_hessian
+from isotherm.kernels.plan_hessian.gradients import conjugate_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def value_hessian(
     c = plan_apply(formula.transpose(), q, p, one_a, epsilon=epsilon)[:, 0]
     inverse_r, inverse_c = (torch.where(mass > 0, 1.0 / mass, 0.0) for mass in (r, c))
     wanted = by_p - plan_apply(formula, p, q, (by_q * inverse_c)[:, None], epsilon=epsilon)[:, 0]
-    u = conjugate_gradients(
+    u = solve_or_raise(
         lambda v: plan_hessian(formula, p, q, v[:, None], epsilon=epsilon)[:, 0],
         wanted,
         epsilon * inverse_r,
@@ -83,45 +84,15 @@ def value_hessian(
     return by_x + (moved + (u + shift)[:, None] * still) / epsilon
 
 
-def conjugate_gradients(
+def solve_or_raise(
     apply: Callable[[Tensor], Tensor], wanted: Tensor, scaling: Tensor, *, floor: float, max_iterations: int
 ) -> Tensor:
-    """Solution of a symmetric, positive semi-definite system, its right side within the range.
-
-    Args:
-        apply: The product with the matrix.
-        wanted: Right side, shape (N,).
-        scaling: About the inverse of the diagonal, shape (N,), not negative.
-        floor: Norm of the residual at which to stop.
-        max_iterations: Most products with the matrix.
-
-    Returns:
-        Shape (N,).
-
-    Raises:
-        RuntimeError: The residual stayed above the floor.
-
-    Example:
-        >>> ones = torch.ones(2)
-        >>> conjugate_gradients(lambda v: 2.0 * v, ones, ones, floor=1e-6, max_iterations=5)
-        tensor([0.5000, 0.5000])
-    """
-    solution, residual = torch.zeros_like(wanted), wanted
-    scaled = scaling * residual
-    direction, size = scaled, residual @ scaled
-    for _ in range(max_iterations):
-        if float(residual.norm()) <= floor:
-            return solution
-        product = apply(direction)
-        step = size / (direction @ product)
-        solution, residual = solution + step * direction, residual - step * product
-        scaled = scaling * residual
-        size, before = residual @ scaled, size
-        direction = scaled + (size / before) * direction
-    if float(residual.norm()) <= floor:
-        return solution
+    """The solution that `conjugate_gradients` finds, shape (N,); a RuntimeError where its residual is above the floor."""
+    found = conjugate_gradients(apply, wanted, scaling, floor=floor, max_iterations=max_iterations)
+    if found.meets(floor):
+        return found.solution
     msg = (
-        f"The linear system of the dual must be solved to a residual of {floor:.3g}: got {float(residual.norm()):.3g} "
-        f"after {max_iterations} iterations. Raise `max_iterations` or `tolerance`, or compute in float64."
+        f"The linear system of the dual must be solved to a residual of {floor:.3g}: got {found.residual:.3g} "
+        f"after {found.iterations} iterations. Raise `max_iterations` or `tolerance`, or compute in float64."
     )
     raise RuntimeError(msg)
