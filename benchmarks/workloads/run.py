@@ -3,7 +3,7 @@
     python -m benchmarks.workloads.run --peers-python .venv-peers/bin/python
     python -m benchmarks.workloads.run --only "1 blobs" --libraries isotherm,pot
 
-isotherm goes first. The others get a hundred times as long as it took, within limits, for each of their settings, and
+isotherm goes first. The others get so many times as long as it took, within limits, for each of their settings, and
 the quickest setting whose true error meets the tolerance stands for a library. What none meets is shown as a failure,
 with the best that came out.
 """
@@ -71,7 +71,7 @@ def compare(name: str, tolerance: float, options: argparse.Namespace) -> list[di
         row = best_setting(library, name, tolerance, patience, options)
         rows.append({"task": name, "tolerance": tolerance, "library": library, **row})
         if library == OWN and row["is_met"]:
-            patience = min(options.patience, max(options.least_patience, 100.0 * row["best_s"]))
+            patience = min(options.patience, max(options.least_patience, options.times * row["best_s"]))
     return rows
 
 
@@ -163,7 +163,12 @@ def heading(options: argparse.Namespace) -> dict[str, Any]:
         "commit": commit(),
         "machine": {"processor": processor_name(), "cores": os.cpu_count()},
         "versions": versions,
-        "settings": {"threads": options.threads, "patience_s": options.patience},
+        "settings": {
+            "threads": options.threads,
+            "patience_s": options.patience,
+            "least_patience_s": options.least_patience,
+            "times": options.times,
+        },
         "rows": [],
     }
 
@@ -175,7 +180,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--libraries", default=",".join(NAMES), help=f"some of {','.join(NAMES)}")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for everybody")
     parser.add_argument("--patience", type=float, default=100.0, help="seconds that a run may take at most")
-    parser.add_argument("--least-patience", type=float, default=15.0, help="seconds that a run may take in any case")
+    parser.add_argument("--times", type=float, default=30.0, help="times as long as isotherm that a run may take")
+    parser.add_argument("--least-patience", type=float, default=5.0, help="seconds that a run may take in any case")
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has benchmarks/peers.txt")
     parser.add_argument("--output", type=Path, help="JSON file, by default benchmarks/results/workloads.json")
     options = parser.parse_args(arguments)

@@ -284,6 +284,7 @@ TASKS: dict[str, tuple[Callable[[], Tasks], tuple[float, ...]]] = {
     "4 known map 10k 512-D": (lambda: known_map(10_000, 512, 0.1), (1e-3,)),
     "5 gaussians 10k 2-D 1%": (lambda: gaussians(10_000, 2, 1e-2), (1e-3,)),
     "5 gaussians 10k 16-D 10%": (lambda: gaussians(10_000, 16, 1e-1), (1e-3,)),
+    "5 gaussians 50k 30-D 5%": (lambda: gaussians(50_000, 30, 5e-2), (1e-3,)),
     "6 assignment 4k 1%": (lambda: assignment(4000, 1e-2), (1e-3,)),
     "6 assignment 500 0.2%": (lambda: assignment(500, 2e-3), (1e-3, 1e-6)),
     "6 paths 2k 1%": (lambda: paths(2000, 1e-2), (1e-3,)),

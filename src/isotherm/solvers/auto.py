@@ -13,6 +13,7 @@ from isotherm.kernels import is_swept
 from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
 from isotherm.solvers.annealed import Annealed
 from isotherm.solvers.blocks import block_costs
+from isotherm.solvers.clusters import between_clusters
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
 from isotherm.solvers.multiscale import Multiscale
@@ -53,7 +54,8 @@ class Auto(AbstractSolver):
     takes over where alternation turns slow; tolerances of 1e-6 and less always do.
 
     The first iterations run at the temperature that was asked for. If they predict more than some hundred others, the
-    solve starts again, hot, and cools; otherwise it goes on.
+    solve starts again, hot, and cools; otherwise it goes on. If they predict more than the budget, and the plan so far
+    falls into clusters, what has to pass between these is found first, as a small problem of its own.
 
     Attributes:
         tolerance: L1 error of the marginals, per unit of mass, at which to stop.
@@ -142,23 +144,34 @@ class Auto(AbstractSolver):
         if not watch.has_given_up:
             return _explained(solution, reason)
         watched = watch.history[-1].iteration
+        reason = f"{reason}; the first {watched} iterations predicted {watch.prediction()}"
+
+        later: AbstractSolver = annealed
+        start, before, seconds = None, watched, solution.seconds
+        if problem.is_balanced and watch.predicted > self.max_iterations:
+            start = between_clusters(solution)
+        if start is not None:
+            later, reason = patient, f"{reason}, so that the masses of {start.count} clusters were set first"
+            before, seconds = before + start.iterations, seconds + start.seconds
 
         def numbered(check: Check) -> Check:
-            return check._replace(iteration=check.iteration + watched)
+            return check._replace(iteration=check.iteration + before)
 
         try:
-            cooled = yield from annealed.work(
-                problem, callback=None if callback is None else lambda check: callback(numbered(check))
+            found = yield from later.work(
+                problem,
+                init=None if start is None else (start.f, start.g),
+                callback=None if callback is None else lambda check: callback(numbered(check)),
             )
         except KeyboardInterrupt:  # before the first step
             return _explained(solution, reason)
-        cooled = replace(
-            cooled,
-            history=(*watch.history, *map(numbered, cooled.history)),
-            iterations=cooled.iterations + watched,
-            seconds=cooled.seconds + solution.seconds,
+        found = replace(
+            found,
+            history=(*watch.history, *map(numbered, found.history)),
+            iterations=found.iterations + before,
+            seconds=found.seconds + seconds,
         )
-        return _explained(cooled, f"{reason}; the first {watched} iterations predicted {watch.prediction()}")
+        return _explained(found, reason)
 
 
 def _is_low_dimensional(problem: Problem) -> bool:
