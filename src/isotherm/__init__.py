@@ -5,7 +5,8 @@
 
 The floors, from the ground up: `kernels` (reductions over all pairs), `geometry` (what does it cost?), `problem` (what
 is asked?), `coupling` and `solution` (what is the answer?), `solvers` (how is it computed?), `barycenters` (what lies
-between?), `divergences` (how far apart, with derivatives?), `applications` and `report` (where is it used, how does it look?), `cli`. `testing` holds closed forms and the contract of every solver.
+between?), `divergences` (how far apart, with derivatives?), `posterior`
+(what may have caused this?), `applications` and `report` (where is it used, how does it look?), `cli`. `testing` holds closed forms and the contract of every solver.
 """
 
 from importlib.metadata import version as _version
@@ -55,6 +56,7 @@ from .geometry import PointCloud as PointCloud
 from .geometry import Relative as Relative
 from .geometry import SquaredEuclidean as SquaredEuclidean
 from .geometry import SumOfAxes as SumOfAxes
+from .posterior import Posterior as Posterior
 from .problem import Problem as Problem
 from .solution import Check as Check
 from .solution import Solution as Solution
@@ -111,6 +113,7 @@ __all__ = [
     "Newton",
     "Outcome",
     "PointCloud",
+    "Posterior",
     "PotentialCache",
     "Problem",
     "Relative",

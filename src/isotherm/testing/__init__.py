@@ -4,6 +4,7 @@ Answers come from formulas, never from a solver. Read the files in this order:
 
     closed_form.py   problems solved by hand: 2x2, Diracs, one dimension, independence
     gaussian.py      Gaussians in any dimension, at any temperature
+    linear_gaussian.py  Boltzmann posteriors of linear models
     planted.py       a problem that carries its answer, and how to plant one in any problem
     generators.py    seeded problems of every awkward shape, each with its known answer
     dense.py         every number by its definition, dense in float64
@@ -60,6 +61,8 @@ from .generators import matching as matching
 from .generators import random_problem as random_problem
 from .generators import sorted_line as sorted_line
 from .generators import worked_example as worked_example
+from .linear_gaussian import LinearGaussianPosterior as LinearGaussianPosterior
+from .linear_gaussian import optimal_critic as optimal_critic
 from .planted import COSTS as COSTS
 from .planted import KnownProblem as KnownProblem
 from .planted import plant as plant
@@ -74,6 +77,7 @@ __all__ = [
     "ExactSolution",
     "GaussianTransport",
     "KnownProblem",
+    "LinearGaussianPosterior",
     "ObjectiveValues",
     "as_problem",
     "check_arrays",
@@ -108,6 +112,7 @@ __all__ = [
     "matching",
     "one_dimensional_cost",
     "one_dimensional_plan",
+    "optimal_critic",
     "permutation",
     "plant",
     "primal_values",

@@ -1,0 +1,30 @@
+"""Which causes may have made this observation, and how sure is that? Boltzmann posteriors at a temperature.
+
+Read in this order: `posterior` (what it is, all that it can do), `reference` (where candidates come from), `forward` (what a
+cause would look like), `reweighting` (candidates and their weights), `langevin` (chains), `chains` (whether they can be
+trusted), `mode` (the cold end).
+"""
+
+from .chains import Chains as Chains
+from .forward import LinearForward as LinearForward
+from .langevin import Langevin as Langevin
+from .mode import Mode as Mode
+from .posterior import Posterior as Posterior
+from .reference import AbstractReference as AbstractReference
+from .reference import GaussianReference as GaussianReference
+from .reference import SampleReference as SampleReference
+from .reweighting import EffectiveSizeWarning as EffectiveSizeWarning
+from .reweighting import Reweighted as Reweighted
+
+__all__ = [
+    "AbstractReference",
+    "Chains",
+    "EffectiveSizeWarning",
+    "GaussianReference",
+    "Langevin",
+    "LinearForward",
+    "Mode",
+    "Posterior",
+    "Reweighted",
+    "SampleReference",
+]

@@ -1,0 +1,325 @@
+"""Boltzmann posteriors: causes weighted by how well they explain, at a temperature."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from isotherm._checks import check_choice, check_count, check_finite, check_positive
+from isotherm.posterior.forward import LinearForward
+from isotherm.posterior.mode import Mode, climb
+from isotherm.posterior.reference import AbstractReference, Candidates, GaussianReference, SampleReference, normal
+from isotherm.posterior.reweighting import EffectiveSizeWarning, Reweighted, seeded
+
+if TYPE_CHECKING:
+    from isotherm.posterior.chains import Chains
+    from isotherm.posterior.langevin import Langevin
+
+FROM_DIFFERENCES = "donot_use_mm_for_euclid_dist"  # of `torch.cdist`: near points keep their digits
+LEAST_EFFECTIVE = 5.0  # candidates below which a posterior is not to be trusted
+
+
+class _Scored(NamedTuple):
+    """Candidates, what is left to weigh them by, and the free energy that has been accounted for."""
+
+    z: Tensor  # (M, K) or (n, M, K)
+    logits: Tensor  # (n, M), with the candidates' own weights
+    settled: Tensor  # (n,)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """The law of causes z of an observation x, hotter or colder.
+
+        q*(z | x) ∝ kappa(z | x) exp(G(z; x) / gamma),    G(z; x) = w(z) - lam/2 |x - A(z)|^2
+
+    gamma is the dial: at 0 the one cause that explains best, at infinity the reference kappa, whatever was observed. With
+    the transport potential of the causes as w, these are the rows of an entropic plan between observations and causes.
+
+    Attributes:
+        forward: A, what a cause looks like: (n, K) -> (n, ...). A `LinearForward` is conditioned on exactly.
+        reference: kappa, where candidates come from.
+        potential: w, how welcome a cause is: a function (n, K) -> (n,), or with `SampleReference` the values (M,) at its
+            points; zero when left out. A constant added to it changes nothing but the free energy.
+        lam: Price of misfit, per squared unit and twice.
+        gamma: Temperature, in units of G.
+
+    Raises:
+        ValueError: A setting is not positive, or values of the potential that do not fit the points.
+
+    Example:
+        >>> prior = GaussianReference(torch.zeros(1))
+        >>> posterior = Posterior(LinearForward(torch.eye(1)), prior, lam=1.0, gamma=0.5)
+        >>> found = posterior.reweight(torch.tensor([[3.0]]), 4000, generator=torch.Generator().manual_seed(0))
+        >>> bool((found.mean - 2.0).abs() < 0.03)
+        True
+    """
+
+    forward: Callable[[Tensor], Tensor]
+    reference: AbstractReference
+    potential: Callable[[Tensor], Tensor] | Tensor | None = None
+    lam: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.lam, "lam")
+        check_positive(self.gamma, "gamma")
+        if isinstance(self.potential, Tensor):
+            if not isinstance(self.reference, SampleReference):
+                msg = "`potential` must be a function unless causes are given by SampleReference: got a tensor. Pass a function of z."
+                raise ValueError(msg)
+            if self.potential.shape != self.reference.points.shape[:1]:
+                msg = f"`potential` must have one value per point, shape ({len(self.reference.points)},): got {tuple(self.potential.shape)}. Pass the potential of the same points."
+                raise ValueError(msg)
+
+    def at(self, gamma: float) -> Posterior:
+        """The same at another temperature."""
+        return replace(self, gamma=gamma)
+
+    # What it is made of ------------------------------------------------------------------------------
+
+    def misfit(self, z: Tensor, x: Tensor) -> Tensor:
+        """lam/2 |x_i - A(z_i)|^2, shape (n,), for causes (n, K); differentiable in both and in parameters of A."""
+        return 0.5 * self.lam * (x - self.forward(z)).square().flatten(1).sum(1)
+
+    def utility(self, z: Tensor, x: Tensor) -> Tensor:
+        """G(z_i; x_i), shape (n,), for causes (n, K); differentiable."""
+        if isinstance(self.potential, Tensor):
+            msg = "`utility` of any cause needs the potential as a function: got its values at given points. Use `reweight`."
+            raise TypeError(msg)
+        return -self.misfit(z, x) if self.potential is None else self.potential(z) - self.misfit(z, x)
+
+    def energy(self, z: Tensor, x: Tensor) -> Tensor:
+        """U(z_i; x_i) = -G / gamma - log kappa, shape (n,): q* ∝ exp(-U)."""
+        return -self.utility(z, x) / self.gamma - self.reference.log_density(z, x)
+
+    # What it says ------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def reweight(
+        self,
+        x: Tensor,
+        count: int | None = None,
+        *,
+        proposal: str = "auto",
+        generator: torch.Generator | None = None,
+        least_effective: float = LEAST_EFFECTIVE,
+    ) -> Reweighted:
+        """Draw candidates and weigh them: self-normalised importance sampling.
+
+            T*(x_i) = sum_m softmax_m(G(z_m; x_i) / gamma) z_m,    z_m ~ kappa
+
+        Time: M evaluations of A where observations share their candidates, else n M; memory O(n M). The error falls like
+        the root of the effective number of candidates.
+
+        Args:
+            x: Observations, shape (n, ...), in the space of A's values.
+            count: M, a thousand when left out; all points of a `SampleReference`.
+            proposal: "reference" draws from kappa; "conditioned" from kappa given x, exactly, which takes a `LinearForward`
+                and a `GaussianReference` and leaves only the potential to weigh; "auto" does so where it can.
+            generator: Source of randomness; a freshly seeded one when left out.
+            least_effective: An `EffectiveSizeWarning` is given where an observation has fewer effective candidates.
+
+        Returns:
+            Candidates, weights, free energies, detached.
+
+        Raises:
+            ValueError: Observations that are no numbers, or a proposal that cannot be.
+            FloatingPointError: Utilities that are no numbers.
+        """
+        scored = self._scored(x, count, proposal, seeded(generator))
+        log_mass = scored.logits.logsumexp(1)
+        if not log_mass.isfinite().all():
+            msg = f"Utilities must be finite somewhere: got none for {int((~log_mass.isfinite()).sum())} observations. Look at the values of `forward` and `potential`."
+            raise FloatingPointError(msg)
+        weights = (scored.logits - log_mass[:, None]).exp()
+        found = Reweighted(z=scored.z, weights=weights, free_energy=scored.settled - self.gamma * log_mass)
+        least = float(found.effective_size.min())
+        if least < least_effective:
+            few = int((found.effective_size < least_effective).sum())
+            warnings.warn(
+                f"{few} of {len(x)} observations have fewer than {least_effective:g} effective candidates, the least {least:.1f} of "
+                f"{weights.shape[1]}. Draw more, raise `gamma`, centre the reference nearer to the causes, or use `langevin`.",
+                EffectiveSizeWarning,
+                stacklevel=3,  # past no_grad
+            )
+        return found
+
+    def free_energy(
+        self,
+        x: Tensor,
+        count: int | None = None,
+        *,
+        proposal: str = "auto",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """What the observation costs at this temperature, all causes considered.
+
+            Psi(x_i) = -gamma log E_kappa[exp(G(z; x_i) / gamma)] ≈ -gamma log mean_m exp(G(z_m; x_i) / gamma)
+
+        Differentiable in x, in parameters of A and of w, and in the centre of the reference; its derivatives are means
+        under q*: lam (x - E A(z)) in x. The estimate is too high, by about gamma Var / (2 M) of relative weights; exact
+        without a potential where the proposal is conditioned, and for `SampleReference`.
+
+        Args:
+            x: Observations, shape (n, ...).
+            count: Candidates, as for `reweight`.
+            proposal: As for `reweight`.
+            generator: Source of randomness; a freshly seeded one when left out.
+
+        Returns:
+            Shape (n,), units of G.
+        """
+        scored = self._scored(x, count, proposal, seeded(generator))
+        return scored.settled - self.gamma * scored.logits.logsumexp(1)
+
+    @torch.no_grad()
+    def langevin(
+        self,
+        x: Tensor,
+        settings: Langevin,
+        *,
+        chains: int = 4,
+        start: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Chains:
+        """Chains that sample q*(z | x_i), all at once.
+
+        Args:
+            x: Observations, shape (n, ...).
+            settings: Step, number of steps, method.
+            chains: Chains for each observation, where they start from the reference.
+            start: Where they start instead, shape (chains, n, K) or (n, K), for instance `last` of earlier chains, which
+                makes them persistent.
+            generator: Source of randomness; a freshly seeded one when left out.
+
+        Returns:
+            Draws with energies, R-hat, effective sizes, acceptance.
+
+        Raises:
+            TypeError: The reference has no density.
+            FloatingPointError: A chain has run away.
+        """
+        generator, x = seeded(generator), check_observations(x)
+        if isinstance(self.reference, SampleReference):
+            self.reference.log_density(x, x)  # which refuses
+        if start is None:
+            check_count(chains, "chains")
+            each = self.reference.draw(x, chains * len(x) if self.reference.is_shared else chains, generator).z
+            start = each.reshape(chains, len(x), -1) if each.ndim == 2 else each.transpose(0, 1)
+        elif start.ndim == 2:
+            start = start[None]
+        many = len(start)
+        wide = x.expand(many, *x.shape).flatten(0, 1)
+
+        def energy(z: Tensor) -> Tensor:
+            return self.energy(z.flatten(0, 1), wide).reshape(many, len(x))
+
+        return settings.run(energy, start, generator)
+
+    def map(
+        self,
+        x: Tensor,
+        *,
+        start: Tensor | None = None,
+        max_iterations: int = 500,
+        tolerance: float = 1e-6,
+        generator: torch.Generator | None = None,
+    ) -> Mode:
+        """The cold end, gamma = 0: the cause of highest utility, argmax_z G(z; x_i), wherever kappa allows it.
+
+        Args:
+            x: Observations, shape (n, ...).
+            start: Where the climb begins, shape (n, K); the best candidate of a thousand when left out. Directions that G
+                does not see stay as they are there. Given causes are looked through instead.
+            max_iterations: Budget of L-BFGS.
+            tolerance: Largest gradient at the end, relative to that at the start.
+            generator: For the candidates; a freshly seeded one when left out.
+
+        Returns:
+            Causes, utilities, norms of gradients.
+        """
+        x = check_observations(x).detach()
+        if start is None or isinstance(self.reference, SampleReference):
+            with torch.no_grad():
+                drawn = self.reference.draw(x, None, seeded(generator))
+                utilities = self._utilities(x, drawn).masked_fill(drawn.log_weights == -math.inf, -math.inf)
+                most, best = utilities.max(1)
+                start = drawn.z[best] if drawn.z.ndim == 2 else drawn.z[torch.arange(len(x)), best]
+            if isinstance(self.reference, SampleReference):
+                return Mode(z=start, utility=most, gradient_norm=torch.zeros_like(most), is_converged=True)
+        return climb(lambda z: self.utility(z, x), start, max_iterations=max_iterations, tolerance=tolerance)
+
+    # How it is found ---------------------------------------------------------------------------------
+
+    def _scored(self, x: Tensor, count: int | None, proposal: str, generator: torch.Generator) -> _Scored:
+        """Candidates from the proposal, with logits G / gamma + log weight less what the proposal has settled."""
+        x = check_observations(x)
+        can = isinstance(self.forward, LinearForward) and isinstance(self.reference, GaussianReference)
+        check_choice(proposal, "proposal", ("auto", "reference", "conditioned"))
+        if proposal == "conditioned" and not can:
+            msg = "`proposal` 'conditioned' takes a LinearForward and a GaussianReference: got others. Use 'reference'."
+            raise ValueError(msg)
+        if can and proposal != "reference":
+            return self._conditioned(x, count, generator)
+        drawn = self.reference.draw(x, count, generator)
+        logits = self._utilities(x, drawn) / self.gamma + drawn.log_weights
+        return _Scored(drawn.z, logits, torch.zeros(len(x), dtype=logits.dtype, device=logits.device))
+
+    def _utilities(self, x: Tensor, drawn: Candidates) -> Tensor:
+        """G of every candidate for every observation, shape (n, M)."""
+        if drawn.z.ndim == 2:  # every observation with every candidate
+            seen = self.forward(drawn.z).flatten(1)  # (M, D)
+            squares = torch.cdist(x.flatten(1), seen, compute_mode=FROM_DIFFERENCES).square()
+        else:
+            seen = self.forward(drawn.z.flatten(0, 1)).reshape(len(x), drawn.z.shape[1], -1)
+            squares = (x.flatten(1)[:, None] - seen).square().sum(-1)
+        return self._welcome(drawn) - 0.5 * self.lam * squares
+
+    def _welcome(self, drawn: Candidates) -> Tensor:
+        """w at the candidates, shape (M,) or (n, M)."""
+        if isinstance(self.potential, Tensor):
+            return self.potential
+        if self.potential is None:
+            return torch.zeros((), dtype=drawn.z.dtype, device=drawn.z.device)
+        return self.potential(drawn.z.flatten(0, -2)).reshape(drawn.z.shape[:-1])
+
+    def _conditioned(self, x: Tensor, count: int | None, generator: torch.Generator) -> _Scored:
+        """Candidates from N(m, P^-1) ∝ kappa exp(-misfit / gamma), whose free energy is known; w is left to weigh by."""
+        assert isinstance(self.forward, LinearForward), "this is our bug: conditioned on something else"
+        assert isinstance(self.reference, GaussianReference), "this is our bug: conditioned under something else"
+        matrix, beta, gamma = self.forward.matrix, self.reference.precision, self.gamma
+        count, size = check_count(1000 if count is None else count, "count"), self.forward.matrix.shape[1]
+        centre, misfit = self.reference.mean(x), self.forward.misfit(x)
+        precision = beta * torch.eye(size, dtype=x.dtype, device=x.device) + self.lam / gamma * matrix.T @ matrix
+        lower = torch.linalg.cholesky(precision)  # P = L L'
+        right = beta * centre + self.lam / gamma * misfit @ matrix  # (n, K)
+        mean = torch.cholesky_solve(right[..., None], lower)[..., 0]
+        noise = normal((count, size), generator, x)
+        z = mean[:, None] + torch.linalg.solve_triangular(lower.T, noise.T, upper=True).T  # (n, M, K)
+        still = self.lam * misfit.square().sum(1) + gamma * beta * centre.square().sum(-1)
+        log_volume = 2.0 * lower.diagonal().log().sum() - size * math.log(beta)
+        settled = 0.5 * (still - gamma * (right * mean).sum(1) + gamma * log_volume)
+        drawn = Candidates(z, torch.full((count,), -math.log(count), dtype=x.dtype, device=x.device))
+        logits = (self._welcome(drawn) / gamma + drawn.log_weights).expand(len(x), count)
+        return _Scored(z, logits, settled)
+
+
+def check_observations(x: Tensor) -> Tensor:
+    """A batch of observations, all numbers."""
+    if not isinstance(x, Tensor):
+        msg = (
+            f"`x` must be a tensor, as the forward model's values are: got {type(x).__name__}. Pass torch.as_tensor(x)."
+        )
+        raise TypeError(msg)
+    if x.ndim < 2:
+        msg = f"`x` must have shape (n, ...), one row per observation: got {tuple(x.shape)}. Pass x[None] for a single one."
+        raise ValueError(msg)
+    check_finite(x, "x")
+    return x
