@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.collections import PathCollection
 
 import isotherm
 
@@ -47,7 +48,7 @@ for panel, (name, path) in zip(panels.T.flat, paths.items(), strict=True):
     panel.set(title=name, aspect="equal", xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), xticks=[], yticks=[])
 
 
-def draw(step: int) -> list[plt.Artist]:
+def draw(step: int) -> list[PathCollection]:
     """Move every cloud to where it is after a step."""
     for cloud, path in clouds:
         cloud.set_offsets(path[step])

@@ -29,7 +29,9 @@ for share in (0.005, 0.02, 0.1):
     moved[share] = solution.coupling.barycentric_map()  # each source digit among the target digits it is coupled to
     votes = solution.coupling.transpose().apply(torch.nn.functional.one_hot(known).float())
     by_plan = float((votes.argmax(1) == hidden).float().mean())
-    print(f"epsilon {share:5.1%} of the mean cost: {accuracy(moved[share]):.1%} right, {by_plan:.1%} by the plan's votes")
+    print(
+        f"epsilon {share:5.1%} of the mean cost: {accuracy(moved[share]):.1%} right, {by_plan:.1%} by the plan's votes"
+    )
 
 figure, panels = plt.subplots(4, 10, figsize=(9, 4), layout="constrained")
 rows = {"source": x, "moved, 2 %": moved[0.02], "moved, 10 %": moved[0.1]}
