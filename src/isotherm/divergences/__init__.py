@@ -3,7 +3,7 @@
 Read in this order: `differentiation` (the three rules), `entropic` (value, transport cost, everything that is made of
 potentials), `sinkhorn`, `hausdorff`, `kernel_norms` (the hot end), `exact` (the cold end), `modules`, `cache` (warm
 starts). Beneath them: `term` (a problem as a differentiable function), `envelope`, `implicit`, `linear`, `partial`,
-`computation` (solving terms), `inputs` (one problem, a batch, a list), `front`.
+`computation` (solving terms), `dense` (many small clouds at once), `inputs` (one problem, a batch, a list), `front`.
 """
 
 from .cache import PotentialCache as PotentialCache

@@ -6,14 +6,19 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from isotherm.divergences.computation import Computation
+from isotherm.divergences.dense import dense_divergence
 from isotherm.divergences.differentiation import Differentiation, Envelope
 from isotherm.divergences.exact import wasserstein
 from isotherm.divergences.front import loss
 from isotherm.divergences.inputs import pairs_of
 from isotherm.divergences.term import number
 from isotherm.geometry import Relative
+from isotherm.solvers import Auto
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from isotherm.divergences.cache import PotentialCache
     from isotherm.divergences.inputs import CostLike
     from isotherm.divergences.term import Number
@@ -80,6 +85,18 @@ def sinkhorn_divergence(  # noqa: PLR0913 - a loss names everything a problem is
     """
     if not isinstance(epsilon, Relative) and number(epsilon) == 0.0:
         return wasserstein(x, y, a, b, cost=cost)
+    is_plain = solver is None and isinstance(differentiation, Envelope) and math.isinf(number(rho))
+    if is_plain and not cache:  # a cache with potentials in it has seen problems that took many sweeps
+        settings = {"epsilon": epsilon, "cost": cost, "tolerance": tolerance}
+        rule = {"differentiation": differentiation, "solver": Auto(), "on_failure": on_failure}
+
+        def general(x: Tensor, y: Tensor) -> Tensor:
+            return sinkhorn_divergence(x, y, a, b, **settings, **rule)
+
+        limit = DEFAULT_TOLERANCE if tolerance is None else tolerance
+        found = dense_divergence(x, y, (a, b), epsilon=epsilon, cost=cost, tolerance=limit, general=general)
+        if found is not None:
+            return found
     how = Computation(
         differentiation=differentiation, solver=solver, tolerance=tolerance, on_failure=on_failure, cache=cache
     )
