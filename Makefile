@@ -99,6 +99,11 @@ bench-solves: $(VENV)-peers/.peers  ## Whole solves, eleven kinds of problems, a
 	$(BIN)/python -m benchmarks.workloads.run --peers-python $(abspath $(VENV)-peers)/bin/python $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.workloads.report
 
+.PHONY: bench-losses
+bench-losses: $(VENV)-peers/.peers  ## Training steps with a divergence, against POT, GeomLoss, OTT-JAX and plain torch
+	$(BIN)/python -m benchmarks.losses.run --peers-python $(abspath $(VENV)-peers)/bin/python $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.losses.report --markdown --into docs/losses.md
+
 # ------------------------------------------------------------------------------------------- check it
 
 .PHONY: test

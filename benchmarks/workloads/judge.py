@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,10 @@ class Verdict(NamedTuple):
     def error(self) -> float:
         """The larger error."""
         return max(self.row_error, self.column_error)
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"error": self.error, "gap": self.gap, "is_sampled": self.is_sampled}
 
 
 def judge(task: Task, f: Tensor, g: Tensor) -> Verdict:

@@ -48,19 +48,19 @@ def ratio(rows: dict[str, dict[str, Any]]) -> str:
     return f"> {min(limits) / own['best_s']:.3g}x" if limits else "none other"
 
 
-def table(result: dict[str, Any]) -> list[list[str]]:
-    """Header and rows: a task and a tolerance each."""
+def table(result: dict[str, Any], last: str = "gap") -> list[list[str]]:
+    """Header and rows: a task and a tolerance each; the last column holds another error of ours."""
     names = list(dict.fromkeys(row["library"] for row in result["rows"]))
     groups: dict[tuple[str, float], dict[str, dict[str, Any]]] = {}
     for row in result["rows"]:
         groups.setdefault((row["task"], row["tolerance"]), {})[row["library"]] = row
-    out = [["task", "L1", *names, "best other / ours", "iterations", "error", "gap"]]
+    out = [["task", "L1", *names, "best other / ours", "iterations", "error", last.replace("_", " ")]]
     for (task, tolerance), rows in groups.items():
         own = rows.get(OWN, {})
-        gap = "-" if own.get("gap") is None else f"{own['gap']:.0e}"
+        other = "-" if own.get(last) is None else f"{own[last]:.0e}"
         error = "-" if own.get("error") is None else f"{own['error']:.1e}" + ("*" if own["is_sampled"] else "")
         cells = [cell(rows.get(name)) for name in names]
-        out.append([task, f"{tolerance:.0e}", *cells, ratio(rows), str(own.get("iterations") or "-"), error, gap])
+        out.append([task, f"{tolerance:.0e}", *cells, ratio(rows), str(own.get("iterations") or "-"), error, other])
     return out
 
 
@@ -99,10 +99,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def main() -> None:
-    """Print, or write into a page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.workloads.report", description="Show a result.")
-    parser.add_argument("result", type=Path, nargs="?", default=RESULTS / "workloads.json")
+def main(name: str = "workloads.json", begin: str = BEGIN, last: str = "gap") -> None:
+    """Print, or write into a page after the mark `begin`."""
+    parser = argparse.ArgumentParser(description="Show a result.")
+    parser.add_argument("result", type=Path, nargs="?", default=RESULTS / name)
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--into", type=Path, help="page whose table, between its marks, is replaced")
     parser.add_argument("--scaling", type=Path, help="result of benchmarks.workloads.scaling")
@@ -112,16 +112,16 @@ def main() -> None:
         plot(json.loads(options.scaling.read_text(encoding="utf-8")), options.plot)
         return
     result = json.loads(options.result.read_text(encoding="utf-8"))
-    rows = table(result)
+    rows = table(result, last)
     text = "\n".join(lines_of(rows)) if not options.markdown else markdown(rows)
     text = f"{heading(result)}\n\n{text}\n\n* from a sample of rows and columns\n"
     if options.into is None:
         print(text)
         return
     page = options.into.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
+    before, _, rest = page.partition(begin)
     _, _, after = rest.partition(END)
-    options.into.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    options.into.write_text(f"{before}{begin}\n\n{text}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,13 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.run import RESULTS, ROOT, busy_seconds, commit, processor_name
-from benchmarks.workloads.libraries import NAMES
-from benchmarks.workloads.tasks import TASKS
+from benchmarks.workloads.worker import WORKLOADS
+
+if TYPE_CHECKING:
+    from benchmarks.workloads.suite import Suite
 
 SLACK = 1.05  # of the tolerance that an independent recomputation may find: rules look at float32 sums
 START_SECONDS = 90.0  # for imports and generating the task
@@ -33,15 +35,15 @@ JUDGE_SECONDS = 300.0  # for repeats and for judging
 OWN = "isotherm"
 
 
-def main() -> None:
+def main(suite: Suite = WORKLOADS) -> None:
     """Run, write after every task, so that an interrupt loses one task at most."""
-    options = parse()
-    path = options.output or RESULTS / "workloads.json"
-    result = heading(options)
+    options = parse(suite)
+    path = options.output or RESULTS / suite.result
+    result = heading(suite, options)
     began, busy, own = time.time(), busy_seconds(), children_seconds()
-    for name in chosen(options):
-        for tolerance in TASKS[name][1]:
-            rows = compare(name, tolerance, options)
+    for name in chosen(suite, options):
+        for tolerance in suite.tasks[name][1]:
+            rows = compare(suite, name, tolerance, options)
             result["rows"] += rows
             result["wall_s"] = time.time() - began
             if busy is not None:
@@ -57,18 +59,18 @@ def children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def chosen(options: argparse.Namespace) -> list[str]:
+def chosen(suite: Suite, options: argparse.Namespace) -> list[str]:
     """Names of the tasks; the small ones only where they are asked for."""
     if options.only:
-        return [name for name in TASKS if any(name.startswith(word) for word in options.only.split(","))]
-    return [name for name in TASKS if not name.startswith("smoke")]
+        return [name for name in suite.tasks if any(name.startswith(word) for word in options.only.split(","))]
+    return [name for name in suite.tasks if not name.startswith("smoke")]
 
 
-def compare(name: str, tolerance: float, options: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(suite: Suite, name: str, tolerance: float, options: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each library: its best setting."""
     rows, patience = [], options.patience
     for library in options.libraries.split(","):
-        row = best_setting(library, name, tolerance, patience, options)
+        row = best_setting(suite, library, name, tolerance, patience, options)
         rows.append({"task": name, "tolerance": tolerance, "library": library, **row})
         if library == OWN and row["is_met"]:
             patience = min(options.patience, max(options.least_patience, options.times * row["best_s"]))
@@ -76,12 +78,13 @@ def compare(name: str, tolerance: float, options: argparse.Namespace) -> list[di
 
 
 def best_setting(
-    library: str, name: str, tolerance: float, patience: float, options: argparse.Namespace
+    suite: Suite, library: str, name: str, tolerance: float, patience: float, options: argparse.Namespace
 ) -> dict[str, Any]:
     """The quickest setting that meets the tolerance, else the least wrong, with all that was tried."""
     tried, limit, count = list[dict[str, Any]](), patience, 1
     while len(tried) < count:
-        process = start(library, name, tolerance, len(tried), options)
+        words = library, name, str(tolerance), str(len(tried))
+        process = start(suite, words, options)
         settings = read(process, START_SECONDS).get("settings", ["-"])
         count = len(settings)
         while len(tried) < count:
@@ -107,10 +110,10 @@ def best_setting(
     return {**best, "tried": short}
 
 
-def start(library: str, name: str, tolerance: float, skip: int, options: argparse.Namespace) -> subprocess.Popen[str]:
-    """A worker; peers run on their own Python."""
-    python = sys.executable if library in {OWN, "torch"} else options.peers_python
-    command = [python, "-m", "benchmarks.workloads.worker", library, name, str(tolerance), str(skip)]
+def start(suite: Suite, words: tuple[str, ...], options: argparse.Namespace) -> subprocess.Popen[str]:
+    """A worker for a library, a task, a tolerance and settings to skip; peers run on their own Python."""
+    python = sys.executable if words[0] in {OWN, "torch"} else options.peers_python
+    command = [python, "-m", f"{suite.package}.worker", *words]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment(options)
@@ -144,13 +147,13 @@ def told(row: dict[str, Any]) -> str:
     return f"{row['library']} {row.get('failure') or format(row['error'], '.1e') + ' is its error'}"
 
 
-def heading(options: argparse.Namespace) -> dict[str, Any]:
+def heading(suite: Suite, options: argparse.Namespace) -> dict[str, Any]:
     """Machine, versions, date."""
     versions = {"python": platform.python_version()}
     for library in options.libraries.split(","):
         code = (
             "import json, sys; from importlib import import_module;"
-            "print(json.dumps(import_module('benchmarks.workloads.libraries.' + sys.argv[1]).versions()))"
+            f"print(json.dumps(import_module('{suite.package}.libraries.' + sys.argv[1]).versions()))"
         )
         python = sys.executable if library in {OWN, "torch"} else options.peers_python
         command = [python, "-c", code, library]
@@ -158,7 +161,7 @@ def heading(options: argparse.Namespace) -> dict[str, Any]:
         versions |= json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {library: "not installed"}
     return {
         "schema": 1,
-        "kind": "workloads",
+        "kind": suite.package.rpartition(".")[2],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": {"processor": processor_name(), "cores": os.cpu_count()},
@@ -173,20 +176,20 @@ def heading(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse(suite: Suite, arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.workloads.run", description="Time whole solves.")
+    parser = argparse.ArgumentParser(prog=f"python -m {suite.package}.run", description="Time tasks, judge answers.")
     parser.add_argument("--only", default="", help="beginnings of task names, separated by commas")
-    parser.add_argument("--libraries", default=",".join(NAMES), help=f"some of {','.join(NAMES)}")
+    parser.add_argument("--libraries", default=",".join(suite.libraries), help=f"some of {','.join(suite.libraries)}")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for everybody")
     parser.add_argument("--patience", type=float, default=100.0, help="seconds that a run may take at most")
     parser.add_argument("--times", type=float, default=30.0, help="times as long as isotherm that a run may take")
     parser.add_argument("--least-patience", type=float, default=5.0, help="seconds that a run may take in any case")
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has benchmarks/peers.txt")
-    parser.add_argument("--output", type=Path, help="JSON file, by default benchmarks/results/workloads.json")
+    parser.add_argument("--output", type=Path, help=f"JSON file, by default benchmarks/results/{suite.result}")
     options = parser.parse_args(arguments)
-    if unknown := set(options.libraries.split(",")) - set(NAMES):
-        parser.error(f"--libraries must be among {', '.join(NAMES)}: got {', '.join(sorted(unknown))}")
+    if unknown := set(options.libraries.split(",")) - set(suite.libraries):
+        parser.error(f"--libraries must be among {', '.join(suite.libraries)}: got {', '.join(sorted(unknown))}")
     return options
 
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.workloads.judge import Verdict, judge
+from benchmarks.workloads.libraries import NAMES
+from benchmarks.workloads.suite import Suite
 from benchmarks.workloads.tasks import TASKS, Tasks
 
 if TYPE_CHECKING:
@@ -32,7 +34,12 @@ MAX_REPEATS = 7
 
 
 def measure(
-    library: ModuleType, tasks: Tasks, setting: str, tolerance: float, tell: Callable[[dict[str, Any]], None]
+    suite: Suite,
+    library: ModuleType,
+    tasks: list[Any],
+    setting: str,
+    tolerance: float,
+    tell: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Solve, tell how long the first time took, repeat while it is quick, judge."""
     threads = torch.get_num_threads()
@@ -48,7 +55,7 @@ def measure(
             tell({"first_s": times[0]})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     torch.set_num_threads(os.cpu_count() or 1)
-    verdict = worst(tasks, answers)
+    verdict = suite.worst(tasks, answers)
     torch.set_num_threads(threads)
     claims = [answer.claims for answer in answers if answer.claims is not None]
     return {
@@ -59,9 +66,7 @@ def measure(
         "pairs": sum(task.pairs for task in tasks),
         "peak_mb": (peak - before) * 1024 / 1e6,
         "claims": all(claims) if claims else None,
-        "error": verdict.error,
-        "gap": verdict.gap,
-        "is_sampled": verdict.is_sampled,
+        **verdict.record(),
         "note": answers[0].note,
     }
 
@@ -72,14 +77,17 @@ def worst(tasks: Tasks, answers: list[Answer]) -> Verdict:
     return max(verdicts, key=lambda verdict: (verdict.error != verdict.error, verdict.error))
 
 
-def main() -> None:
+WORKLOADS = Suite(package="benchmarks.workloads", tasks=TASKS, libraries=NAMES, result="workloads.json", worst=worst)
+
+
+def main(suite: Suite = WORKLOADS) -> None:
     """Measure every setting, print. What libraries print goes to the standard error."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     name, task_name, tolerance = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    tasks = TASKS[task_name][0]()
+    tasks = suite.tasks[task_name][0]()
     try:
-        library = import_module(f"benchmarks.workloads.libraries.{name}")
+        library = import_module(f"{suite.package}.libraries.{name}")
         settings = library.settings(tasks[0], tolerance)
     except ImportError as problem:
         out.write(json.dumps({"setting": "-", "failure": f"not installed: {problem}"}) + "\n")
@@ -91,7 +99,7 @@ def main() -> None:
     tell({"settings": settings})
     for setting in settings[int((sys.argv[4:] or ["0"])[0]) :]:
         try:
-            reply = measure(library, tasks, setting, tolerance, tell)
+            reply = measure(suite, library, tasks, setting, tolerance, tell)
         except Exception as problem:  # whatever a library raises is a result, shown in the table
             reply = {"failure": f"{type(problem).__name__}: {problem}"[:200]}
         tell({"setting": setting} | reply)

@@ -29,19 +29,31 @@ PRECISION = 0.01  # resolution of the costs, in temperatures, beyond which users
 SCALES = {SquaredEuclidean: 1.0, HalfSquaredEuclidean: 0.5}  # C = scale |x - y|^2
 
 
+Potentials = tuple[Tensor, Tensor]  # f (B, N) and g (B, M)
+
+
 class Found(NamedTuple):
-    """Divergences (B,), and their derivatives by x (B, N, D) and by y (B, M, D), where these were asked for."""
+    """Divergences (B,), their derivatives by x (B, N, D) and y (B, M, D), where these were asked for, and potentials.
+
+    The potentials, in units of cost, are those across, of x to itself and of y to itself; f is the soft minimum for g.
+    """
 
     value: Tensor
     by_x: Tensor | None
     by_y: Tensor | None
+    potentials: tuple[Potentials, Potentials, Potentials]
 
 
 class Own(NamedTuple):
-    """A cloud against itself: the value in temperatures (B,), and P x (B, N, D), where it was asked for."""
+    """A cloud against itself: potentials in temperatures (B, N), and P x (B, N, D), where it was asked for."""
 
-    value: Tensor
+    f: Tensor
+    g: Tensor
     image: Tensor | None
+
+    def value(self, a: Tensor) -> Tensor:
+        """<a, f + g>, shape (B,), float64."""
+        return (a * (self.f + self.g)).sum(1, dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,7 +112,7 @@ class DenseBatch:
             return None
         f = f + correction.log()
         across = (self.a * f).sum(1, dtype=torch.float64) + (self.b * g).sum(1, dtype=torch.float64)
-        value = (self.epsilon * (across - 0.5 * (of_x.value + of_y.value))).to(f.dtype)
+        value = (self.epsilon * (across - 0.5 * (of_x.value(self.a) + of_y.value(self.b)))).to(f.dtype)
         slope = 2.0 * self.scale
         pull_x = pull_y = None
         if of_x.image is not None:
@@ -108,7 +120,9 @@ class DenseBatch:
         if of_y.image is not None:
             moved = torch.bmm(plan.mT, correction[..., None] * self.x)
             pull_y = slope * (of_y.image - moved + (columns - self.b)[..., None] * self.y)
-        return Found(value, pull_x, pull_y)
+        unit = self.epsilon[:, None]
+        potentials = (unit * f, unit * g), (unit * of_x.f, unit * of_x.g), (unit * of_y.f, unit * of_y.g)
+        return Found(value, pull_x, pull_y, potentials)
 
 
 def _own(x: Tensor, a: Tensor, factor: Tensor, tolerance: float, *, wanted: bool) -> Own | None:
@@ -123,9 +137,8 @@ def _own(x: Tensor, a: Tensor, factor: Tensor, tolerance: float, *, wanted: bool
     for _ in range(MAX_SWEEPS):
         sums = torch.bmm(kernel, u[..., None])[..., 0]
         if _meets(u * sums - a, a, 0.5 * tolerance):  # making the rows exact may double the error of the columns
-            share = a / sums
-            value = (a * (share / a).log() + a * (u / a).log()).sum(1, dtype=torch.float64)
-            return Own(value, share[..., None] * torch.bmm(kernel, u[..., None] * x) if wanted else None)
+            image = (a / sums)[..., None] * torch.bmm(kernel, u[..., None] * x) if wanted else None
+            return Own(-sums.log(), (u / a).log(), image)
         u = (u * a / sums).sqrt()
     return None
 
@@ -179,7 +192,7 @@ def dense_divergence(
         positive and constant; where nothing is compiled; or where `MAX_SWEEPS` iterations are not enough.
     """
     with torch.no_grad():
-        batch = _batch(x, y, weights, epsilon, cost)
+        batch = dense_batch(x, y, weights, epsilon, cost)
     if batch is None:
         return None
     by_x, by_y = (torch.is_grad_enabled() and points.requires_grad for points in (x, y))
@@ -225,7 +238,7 @@ class _Value(torch.autograd.Function):
         )
 
 
-def _batch(
+def dense_batch(
     x: Any, y: Any, weights: tuple[Any, Any], epsilon: Number | Relative, cost: CostLike | None
 ) -> DenseBatch | None:
     """The problems, if they can be solved here; what may be wrong with them is for others to say."""
