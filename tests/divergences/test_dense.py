@@ -86,6 +86,42 @@ def test_second_derivatives_are_right():
     assert torch.autograd.gradgradcheck(lambda x: isotherm.sinkhorn_divergence(x, y, epsilon=2.0, tolerance=1e-12), x)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.05, 0.02])
+def test_slow_problems_among_quick_ones(share):
+    x, y = clouds(3, 40, 2)
+    x = torch.cat([x[:1] * 0.01, x[1:]]).detach().requires_grad_()  # the first is one cluster, solved at once
+    epsilon = share * (x[1] - y[1, :1]).square().sum(1).mean().item()
+    found = dense(x, y, epsilon=epsilon, tolerance=1e-4)
+    assert found is not None
+    pull = torch.autograd.grad(found.sum(), x)[0]
+    wanted = isotherm.sinkhorn_divergence(x, y, epsilon=epsilon, tolerance=1e-10, solver="log")
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    exact = torch.autograd.grad(wanted.sum(), x)[0]
+    assert float((pull - exact).norm() / exact.norm()) < 1e-3
+
+
+def test_an_interrupt_reaches_the_caller(monkeypatch):
+    def interrupted(works):
+        raise KeyboardInterrupt
+
+    x, y = clouds(30, 2)
+    assert dense(x, y, epsilon=0.05, tolerance=1e-4) is not None
+    monkeypatch.setattr("isotherm.solvers.work.sinkhorn_sweeps", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dense(x, y, epsilon=0.05, tolerance=1e-4)
+
+
+def test_gradients_of_other_losses_from_the_plan():
+    x, y = clouds(31, 11)
+    value = isotherm.entropic_value(x, y, epsilon=4.0, tolerance=1e-10)
+    one = torch.autograd.grad(value, x, retain_graph=True)[0]
+    both = torch.autograd.grad(value, (x, y))
+    unrolled = isotherm.entropic_value(x, y, epsilon=4.0, differentiation=isotherm.Unroll(200))
+    right = torch.autograd.grad(unrolled, (x, y))
+    for found, expected in zip((one, *both), (right[0], *right), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
+
+
 def test_only_what_is_asked_for_is_differentiated():
     x, y = clouds(2, 9, 9)
     assert torch.autograd.grad(dense(x, y.detach()).sum(), x)[0].shape == x.shape
@@ -105,6 +141,8 @@ def test_only_what_is_asked_for_is_differentiated():
         {"y": torch.zeros(7, 8)},
         {"y": torch.zeros(7, 9, dtype=torch.float64)},
         {"a": torch.zeros(7)},
+        {"a": torch.full((7,), 1e-30)},
+        {"epsilon": math.inf},
         {"a": torch.full((7,), 1 / 7, requires_grad=True)},
         {"cost": "euclidean"},
         {"epsilon": 1e-3},

@@ -25,13 +25,14 @@ DENSE = 25_000_000  # pairs of one problem
 
 
 def settings(task: Training, tolerance: float) -> list[str]:
-    """One after the other, or vectorised where they come together."""
+    """In the log domain or as a scaling, one after the other, or vectorised where they come together."""
     del tolerance
-    return ["loop float32", "vmap float32"] if task.is_together else ["loop float32"]
+    loops = ["loop log float32", "loop kernel float32"]
+    return [*loops, "vmap log float32"] if task.is_together else loops
 
 
 @lru_cache
-def step(epsilon: float, tolerance: float, *, is_vectorised: bool) -> Any:
+def step(epsilon: float, tolerance: float, *, is_log: bool, is_vectorised: bool) -> Any:
     """A compiled step: (x, y) -> ((value, (potentials, converged)), gradient)."""
 
     def loss(x: jax.Array, y: jax.Array) -> Any:
@@ -40,7 +41,7 @@ def step(epsilon: float, tolerance: float, *, is_vectorised: bool) -> Any:
             x=x,
             y=y,
             epsilon=epsilon,
-            solve_kwargs={"threshold": tolerance, "max_iterations": MAX_ITERATIONS},
+            solve_kwargs={"threshold": tolerance, "max_iterations": MAX_ITERATIONS, "lse_mode": is_log},
             scale_cost=1.0,
         )
         return value, (out.potentials, jnp.stack([jnp.asarray(one) for one in out.converged]))
@@ -54,9 +55,9 @@ def solve(task: Training, setting: str, tolerance: float) -> Step:
     if task.x.shape[1] ** 2 > DENSE:
         msg = "the costs are too many to store, and 200 s are not enough for its online clouds"
         raise NotImplementedError(msg)
-    name, kind = setting.split()
+    name, form, kind = setting.split()
     x, y = (jnp.asarray(points.numpy()) for points in task.clouds(kind))
-    run = step(task.epsilon, tolerance, is_vectorised=name == "vmap")
+    run = step(task.epsilon, tolerance, is_log=form == "log", is_vectorised=name == "vmap")
     if name == "vmap":
         (_, (potentials, converged)), gradient = run(x, y)
         members = [jax.tree.map(lambda leaf, k=k: leaf[k], potentials) for k in range(len(x))]

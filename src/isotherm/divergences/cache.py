@@ -23,7 +23,8 @@ class PotentialCache:
     Pass the same cache to each call of one loss. Points may move, and may be other points, in any number: potentials
     are functions of space, and are evaluated at the new points (one pass over the pairs for each side that moved). Costs known
     only as a matrix, or on a grid, start from the last potentials while sizes stay. Nothing but the number of
-    iterations depends on it. Keeps O(B (N + M) D) numbers for a batch of B problems.
+    iterations depends on it. Sinkhorn divergences of small clouds that do not ask for many sweeps are found from nothing
+    and not remembered: evaluating potentials would take as long. Keeps O(B (N + M) D) numbers for a batch of B problems.
 
     Example:
         >>> import isotherm

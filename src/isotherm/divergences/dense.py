@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from isotherm._arrays import Namespace
 from isotherm._checks import check_equal_masses
+from isotherm._status import Outcome
 from isotherm.divergences.term import number
 from isotherm.geometry import HalfSquaredEuclidean, PointCloud, Relative, SquaredEuclidean
+from isotherm.geometry.cost_matrix import stored_costs
 from isotherm.geometry.costs import as_cost
 from isotherm.kernels import Formula, Sweeps, is_swept, sinkhorn_sweeps
 from isotherm.kernels.pairs import MAX_DIFFERENCE_DIMENSION
+from isotherm.problem import Problem
+from isotherm.solution import Check
+from isotherm.solvers import LogSinkhorn
+from isotherm.solvers.stopping import remaining_iterations
+from isotherm.solvers.work import perform_all
 
 if TYPE_CHECKING:
     from isotherm.divergences.inputs import CostLike
     from isotherm.divergences.term import Number
 
 CHUNK_ENTRIES = 1 << 21  # costs of the problems that are worked on together
-MAX_SWEEPS = 40  # what takes more is better accelerated, or cooled down to
-LEAST_EXPONENT = (
-    -87.0
-)  # its exponential is the least normal number of float32; below it exp() is slow, and a plan has nothing
+PLAIN_SWEEPS = 6  # after which the rate is known
+MAX_PREDICTED = 500  # plain sweeps; what would take more is better cooled down to
+MAX_SWEEPS = 150  # lengthened sweeps
+LEAST_EXPONENT = -87.0  # of a normal number in float32; below it exp() is slow, and plans have nothing to lose
+WEIGHTS = (1e-20, 1e20)  # beside which exp(LEAST_EXPONENT) is nothing
 PRECISION = 0.01  # resolution of the costs, in temperatures, beyond which users are told
 SCALES = {SquaredEuclidean: 1.0, HalfSquaredEuclidean: 0.5}  # C = scale |x - y|^2
-
 
 Potentials = tuple[Tensor, Tensor]  # f (B, N) and g (B, M)
 
@@ -89,30 +98,24 @@ class DenseBatch:
         dS / dx = 2 scale (P_xx x - P_xy y),    dS / dy = 2 scale (P_yy y - P_xy' x + (P_xy' 1 - b) y)
         """
         factor = self.scale / self.epsilon
-        of_x = _own(self.x, self.a, factor, tolerance, wanted=by_x)
-        of_y = _own(self.y, self.b, factor, tolerance, wanted=by_y)
-        if of_x is None or of_y is None:
-            return None
         costs = _costs(self.x, self.y, factor)
-        f, g = torch.zeros_like(self.a), torch.zeros_like(self.b)
-        swept = sinkhorn_sweeps(
-            [
-                Sweeps(
-                    costs=Formula("stored", c), a=a, b=b, f=u, g=v, epsilon=1.0, count=MAX_SWEEPS, tolerance=tolerance
-                )
-                for c, a, b, u, v in zip(costs, self.a, self.b, f, g, strict=True)
-            ]
-        )
-        f, g = torch.stack([one.f for one in swept]), torch.stack([one.exact_g for one in swept])
+        across = _alternated(costs, self.a, self.b, tolerance)
+        if across is None:
+            return None
+        f, g = across
         scores = costs.neg_().add_((f + self.a.log())[:, :, None]).add_((g + self.b.log())[:, None])
         plan = scores.clamp_(min=LEAST_EXPONENT).exp_()  # (B, N, M), its rows not yet exact
         correction = self.a / plan.sum(2)
         columns = torch.bmm(correction[:, None], plan)[:, 0]
         if not _meets(columns - self.b, self.b, tolerance):
             return None
+        of_x = _own(self.x, self.a, factor, tolerance, wanted=by_x)
+        of_y = _own(self.y, self.b, factor, tolerance, wanted=by_y)
+        if of_x is None or of_y is None:
+            return None
         f = f + correction.log()
-        across = (self.a * f).sum(1, dtype=torch.float64) + (self.b * g).sum(1, dtype=torch.float64)
-        value = (self.epsilon * (across - 0.5 * (of_x.value(self.a) + of_y.value(self.b)))).to(f.dtype)
+        total = (self.a * f).sum(1, dtype=torch.float64) + (self.b * g).sum(1, dtype=torch.float64)
+        value = (self.epsilon * (total - 0.5 * (of_x.value(self.a) + of_y.value(self.b)))).to(f.dtype)
         slope = 2.0 * self.scale
         pull_x = pull_y = None
         if of_x.image is not None:
@@ -123,6 +126,35 @@ class DenseBatch:
         unit = self.epsilon[:, None]
         potentials = (unit * f, unit * g), (unit * of_x.f, unit * of_x.g), (unit * of_y.f, unit * of_y.g)
         return Found(value, pull_x, pull_y, potentials)
+
+
+def _alternated(costs: Tensor, a: Tensor, b: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
+    """Potentials in temperatures, shapes (B, N) and (B, M), found without ceremony where a few sweeps do; None if too slow."""
+    settings = {"epsilon": 1.0, "count": PLAIN_SWEEPS, "tolerance": tolerance}
+    f, g = torch.zeros_like(a), torch.zeros_like(b)
+    asked = zip(costs, a, b, f, g, strict=True)
+    swept = sinkhorn_sweeps(
+        [Sweeps(costs=Formula("stored", c), a=v, b=w, f=p, g=q, **settings) for c, v, w, p, q in asked]
+    )
+    slow = [k for k, one in enumerate(swept) if not one.residuals[-1] <= tolerance]
+    if not all(_remaining(swept[k].residuals, tolerance) <= MAX_PREDICTED for k in slow):
+        return None
+    found = [(one.f, one.exact_g) for one in swept]
+    solver = LogSinkhorn(tolerance=tolerance, max_iterations=MAX_SWEEPS)
+    problems = [Problem(stored_costs(costs[k], Namespace.TORCH), a[k], b[k], epsilon=1.0) for k in slow]
+    works = [solver.work(problem, init=found[k]) for k, problem in zip(slow, problems, strict=True)]
+    for k, solution in zip(slow, perform_all(works), strict=True):
+        if solution.status.outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt
+        if not solution.status.is_converged:
+            return None
+        found[k] = solution.potentials
+    return torch.stack([p for p, _ in found]), torch.stack([q for _, q in found])
+
+
+def _remaining(residuals: Sequence[float], tolerance: float) -> float:
+    """Plain sweeps to the tolerance."""
+    return remaining_iterations([Check(k, 1.0, residual) for k, residual in enumerate(residuals)], tolerance)
 
 
 def _own(x: Tensor, a: Tensor, factor: Tensor, tolerance: float, *, wanted: bool) -> Own | None:
@@ -139,7 +171,7 @@ def _own(x: Tensor, a: Tensor, factor: Tensor, tolerance: float, *, wanted: bool
         if _meets(u * sums - a, a, 0.5 * tolerance):  # making the rows exact may double the error of the columns
             image = (a / sums)[..., None] * torch.bmm(kernel, u[..., None] * x) if wanted else None
             return Own(-sums.log(), (u / a).log(), image)
-        u = (u * a / sums).sqrt()
+        u = u.sqrt() * (a / sums).sqrt()
     return None
 
 
@@ -189,7 +221,7 @@ def dense_divergence(
     Returns:
         What `sinkhorn_divergence` returns, with all marginal errors within the tolerance. None where the input is not a
         problem, or a batch of them, between few points in the CPU's memory at squared distances, with weights that are
-        positive and constant; where nothing is compiled; or where `MAX_SWEEPS` iterations are not enough.
+        constant and neither zero nor extreme; where nothing is compiled; or where `MAX_SWEEPS` iterations are not enough.
     """
     with torch.no_grad():
         batch = dense_batch(x, y, weights, epsilon, cost)
@@ -281,14 +313,16 @@ def _weights(given: Any, points: Tensor) -> Tensor | None:
         or given.device != points.device
     ):
         return None
-    is_fine = given.shape[-1] == size and given.ndim <= 2 and bool(((given > 0) & given.isfinite()).all())
+    is_fine = (
+        given.shape[-1] == size and given.ndim <= 2 and bool(((given >= WEIGHTS[0]) & (given <= WEIGHTS[1])).all())
+    )
     return given.to(points.dtype).reshape(count, size) if is_fine else None
 
 
 def _temperatures(
     epsilon: Number | Relative, scale: float, sides: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor]
 ) -> Tensor | None:
-    """Temperatures of all problems, shape (B,), units of cost; None where a derivative is asked for or none is positive."""
+    """Temperatures, shape (B,), units of cost; None where a derivative is asked for, or where that is no temperature."""
     x, y = sides
     if isinstance(epsilon, Relative):
         cost = next(kind() for kind, factor in SCALES.items() if factor == scale)
@@ -296,4 +330,4 @@ def _temperatures(
         return x.new_tensor([epsilon.resolve(PointCloud(p, q, cost), a, b) for p, q, a, b in problems])
     if isinstance(epsilon, Tensor) and (epsilon.requires_grad or epsilon.ndim > 0):
         return None
-    return x.new_full((len(x),), number(epsilon)) if number(epsilon) > 0 else None
+    return x.new_full((len(x),), number(epsilon)) if 0.0 < number(epsilon) < math.inf else None

@@ -11,11 +11,14 @@ from torch import Tensor
 from isotherm import kernels
 from isotherm.divergences.implicit import implicit_potentials
 from isotherm.divergences.partial import keep, kept, partials
+from isotherm.divergences.term import KEPT_ENTRIES
 from isotherm.geometry import CostMatrix
+from isotherm.kernels.pairs import MAX_DIFFERENCE_DIMENSION
 
 if TYPE_CHECKING:
     from isotherm.divergences.linear import LinearSettings
     from isotherm.divergences.term import Term
+    from isotherm.geometry import AbstractGeometry
 
 
 def envelope_value(term: Term, f: Tensor, g: Tensor, settings: LinearSettings) -> Tensor:
@@ -87,7 +90,7 @@ def _first_derivatives(
     if any(needs[5:]) or needs[2]:
         is_matrix = isinstance(geometry, CostMatrix) and not needs[2]
         if term.has_known_points and not needs[2]:
-            out[5], out[6] = kernels.plan_grad(geometry, p, q, epsilon=epsilon)
+            out[5], out[6] = _by_points(geometry, p, q, needs[5:7], epsilon)
         elif is_matrix:
             out[5] = kernels.plan_block(geometry, p, q, slice(None), epsilon=epsilon)
         else:
@@ -101,6 +104,22 @@ def _first_derivatives(
             share = (-potential / rho).exp()
             out[place] = (weights * (share * (-potential / rho) - share + 1.0)).sum()  # KL(w exp(-f / rho) | w)
     return tuple(out)
+
+
+def _by_points(
+    geometry: AbstractGeometry, p: Tensor, q: Tensor, needs: tuple[bool, ...], epsilon: float
+) -> tuple[Tensor | None, Tensor | None]:
+    """See `isotherm.kernels.plan_grad`; of the sides that are asked for, where the plan is small enough to be kept."""
+    formula = geometry.formula()
+    is_small = geometry.shape[0] * geometry.shape[1] <= KEPT_ENTRIES
+    is_product = formula is not None and formula.kind == "sqeuclidean" and formula.x.shape[1] > MAX_DIFFERENCE_DIMENSION
+    if formula is None or not (is_small and is_product):
+        return kernels.plan_grad(geometry, p, q, epsilon=epsilon)
+    x, y = formula.tensors
+    plan = kernels.plan_block(geometry.for_iteration(), p, q, slice(None), epsilon=epsilon)
+    slope = 2.0 * formula.scale
+    by_x = slope * (plan.sum(1)[:, None] * x - plan @ y) if needs[0] else None
+    return by_x, slope * (plan.sum(0)[:, None] * y - plan.T @ x) if needs[1] else None
 
 
 def _by_weights(potential: Tensor, rho: float, epsilon: float, other_mass: Tensor) -> Tensor:

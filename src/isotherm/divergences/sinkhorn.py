@@ -85,8 +85,11 @@ def sinkhorn_divergence(  # noqa: PLR0913 - a loss names everything a problem is
     """
     if not isinstance(epsilon, Relative) and number(epsilon) == 0.0:
         return wasserstein(x, y, a, b, cost=cost)
+    how = Computation(
+        differentiation=differentiation, solver=solver, tolerance=tolerance, on_failure=on_failure, cache=cache
+    )
     is_plain = solver is None and isinstance(differentiation, Envelope) and math.isinf(number(rho))
-    if is_plain and not cache:  # a cache with potentials in it has seen problems that took many sweeps
+    if is_plain and not cache:  # one with potentials in it has seen problems that are better started warm
         settings = {"epsilon": epsilon, "cost": cost, "tolerance": tolerance}
         rule = {"differentiation": differentiation, "solver": Auto(), "on_failure": on_failure}
 
@@ -97,9 +100,6 @@ def sinkhorn_divergence(  # noqa: PLR0913 - a loss names everything a problem is
         found = dense_divergence(x, y, (a, b), epsilon=epsilon, cost=cost, tolerance=limit, general=general)
         if found is not None:
             return found
-    how = Computation(
-        differentiation=differentiation, solver=solver, tolerance=tolerance, on_failure=on_failure, cache=cache
-    )
     given = pairs_of(x, y, a, b, cost, is_balanced=math.isinf(number(rho)))
     cross = [pair.term(epsilon, rho, rho) for pair in given.pairs]
     own = [pair.itself() for pair in given.pairs]
