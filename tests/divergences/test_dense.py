@@ -139,6 +139,8 @@ def test_only_what_is_asked_for_is_differentiated():
         {"x": torch.full((7, 9), math.nan)},
         {"x": torch.full((7, 9), 1e6)},
         {"y": torch.zeros(7, 8)},
+        {"y": torch.zeros(9)},
+        {"a": torch.full((1, 7), 1 / 7)},
         {"y": torch.zeros(7, 9, dtype=torch.float64)},
         {"a": torch.zeros(7)},
         {"a": torch.full((7,), 1e-30)},

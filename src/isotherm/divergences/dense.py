@@ -245,7 +245,9 @@ class _Value(torch.autograd.Function):
     """Known values with known derivatives."""
 
     @staticmethod
-    def forward(ctx: Any, general: Callable[..., Tensor], value: Tensor, *tensors: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, general: Callable[..., Tensor], value: Tensor, *tensors: Tensor | None
+    ) -> Tensor:
         ctx.general = general
         ctx.save_for_backward(*tensors)
         return value.clone()
@@ -257,24 +259,18 @@ class _Value(torch.autograd.Function):
         if torch.is_grad_enabled():
             wanted = [points for points, is_wanted in zip((x, y), needs, strict=True) if is_wanted]
             found = iter(torch.autograd.grad(ctx.general(x, y), wanted, grads[0], create_graph=True))
-            return None, None, None, None, *(next(found) if is_wanted else None for is_wanted in needs)
-        return (
-            None,
-            None,
-            None,
-            None,
-            *(
-                pull * grads[0][..., None, None] if is_wanted else None
-                for pull, is_wanted in zip((pull_x, pull_y), needs, strict=True)
-            ),
-        )
+            by_x, by_y = (next(found) if is_wanted else None for is_wanted in needs)
+        else:
+            factor = grads[0][..., None, None]
+            by_x, by_y = (factor * d if n else None for d, n in zip((pull_x, pull_y), needs, strict=True))
+        return None, None, None, None, by_x, by_y
 
 
 def dense_batch(
     x: Any, y: Any, weights: tuple[Any, Any], epsilon: Number | Relative, cost: CostLike | None
 ) -> DenseBatch | None:
     """The problems, if they can be solved here; what may be wrong with them is for others to say."""
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim in {2, 3}):
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim == y.ndim and x.ndim in {2, 3}):
         return None
     scale = SCALES.get(type(as_cost("sqeuclidean" if cost is None else cost)))
     is_alike = x.shape[:-2] == y.shape[:-2] and x.shape[-1] == y.shape[-1] and x.dtype == y.dtype
@@ -284,7 +280,7 @@ def dense_batch(
     sides = [points.detach().reshape(-1, *points.shape[-2:]) for points in (x, y)]  # (B, N, D), (B, M, D)
     if not is_swept(Formula("stored", sides[0][0, :1, :1]), sides[1]):
         return None
-    a, b = (_weights(w, points) for w, points in zip(weights, sides, strict=True))
+    a, b = (_weights(w, points) for w, points in zip(weights, (x, y), strict=True))
     if a is None or b is None:
         return None
     masses = a.sum(1, dtype=torch.float64), b.sum(1, dtype=torch.float64)
@@ -302,21 +298,14 @@ def dense_batch(
 
 
 def _weights(given: Any, points: Tensor) -> Tensor | None:
-    """Equal weights of sum one, or those that were given if they are positive and constant, shape (B, N)."""
-    count, size, _ = points.shape
+    """Equal weights of sum one, or those that were given where they are constant and neither zero nor extreme, (B, N)."""
+    shape = points.shape[:-1]
     if given is None:
-        return points.new_full((count, size), 1.0 / size)
-    if (
-        not isinstance(given, Tensor)
-        or given.requires_grad
-        or given.numel() != count * size
-        or given.device != points.device
-    ):
+        return points.new_full(shape, 1.0 / shape[-1]).reshape(-1, shape[-1])
+    if not isinstance(given, Tensor) or given.requires_grad or given.shape != shape or given.device != points.device:
         return None
-    is_fine = (
-        given.shape[-1] == size and given.ndim <= 2 and bool(((given >= WEIGHTS[0]) & (given <= WEIGHTS[1])).all())
-    )
-    return given.to(points.dtype).reshape(count, size) if is_fine else None
+    is_fine = (given >= WEIGHTS[0]) & (given <= WEIGHTS[1])  # a NaN is neither
+    return given.to(points.dtype).reshape(-1, shape[-1]) if bool(is_fine.all()) else None
 
 
 def _temperatures(
