@@ -18,6 +18,7 @@ from .exact import sliced_wasserstein as sliced_wasserstein
 from .exact import wasserstein as wasserstein
 from .hausdorff import hausdorff_divergence as hausdorff_divergence
 from .kernel_norms import energy_distance as energy_distance
+from .kernel_norms import kernel_norm as kernel_norm
 from .kernel_norms import mmd as mmd
 from .linear import LinearReport as LinearReport
 from .modules import MMD as MMD
@@ -48,6 +49,7 @@ __all__ = [
     "energy_distance",
     "entropic_value",
     "hausdorff_divergence",
+    "kernel_norm",
     "mmd",
     "sinkhorn_divergence",
     "sliced_wasserstein",
