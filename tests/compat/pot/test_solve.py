@@ -220,6 +220,33 @@ def test_debiased_value_is_a_divergence():
     np.testing.assert_allclose(result.plan, result.log["res_ab"].plan)
 
 
+def test_debiased_value_by_halves():
+    result = solve_sample(X, Y[:4], reg=0.5, debias="split")
+    ends = (X[:3], Y[:2]), (X[3:], Y[2:4]), (X[:3], X[3:]), (Y[:2], Y[2:4])
+    values = [
+        solve_sample(x, y, np.full(len(x), 0.5 / len(x)), np.full(len(y), 0.5 / len(y)), reg=0.5).value for x, y in ends
+    ]
+    assert result.value == pytest.approx(values[0] + values[1] - values[2] - values[3])
+    odd = solve_sample(X, Y, A, B, debias="split")  # a point in the middle goes to both halves
+    for name in ("a1", "a2", "b1", "b2"):
+        assert odd.log[name].sum() == pytest.approx(0.5)
+
+
+def test_transport_along_lines():
+    shift = np.array([3.0, -4.0])
+    np.testing.assert_allclose(solve_sample(X, X + shift, method="1d").value, [9.0, 16.0])
+    np.testing.assert_allclose(solve_sample(X, X + shift, method="1d", metric="euclidean").value, [3.0, 4.0])
+    axes = np.eye(2)
+    assert solve_sample(X, X + shift, method="sliced", projections=axes).value == pytest.approx(math.sqrt(12.5))
+    assert solve_sample(X, X + shift, method="max_sliced", projections=axes).value == pytest.approx(4.0)
+    drawn = [solve_sample(X, Y, A, B, method="sliced", n_projections=7, random_state=seed) for seed in (0, 0, 1)]
+    assert drawn[0].value == drawn[1].value != drawn[2].value
+    np.testing.assert_allclose((drawn[0].log["projections"] ** 2).sum(0), np.ones(7))
+    x = torch.tensor(X, requires_grad=True)
+    slope = grad(solve_sample(x, torch.tensor(X + shift), method="1d").value.sum(), x)[0]
+    torch.testing.assert_close(slope, torch.tensor(-2 * shift / 6).expand(6, 2))
+
+
 def test_scaler_scales_both_sides():
     wanted = solve_sample(X / 2, Y / 2, reg=0.5).value
     assert solve_sample(X, Y, reg=0.5, scaler=lambda points: points / 2).value == pytest.approx(wanted)
@@ -271,7 +298,7 @@ def test_samples_say_what_is_not_provided():
         ({"method": "unknown"}, ValueError),
         ({"method": "bsp"}, NotImplementedError),
         ({"metric": "hamming"}, NotImplementedError),
-        ({"debias": "split"}, NotImplementedError),
+        ({"method": "sliced", "metric": "cosine"}, NotImplementedError),
         ({"lazy": True, "unbalanced": 1.0}, NotImplementedError),
         ({"lazy": True, "reg": 1.0, "c": np.ones_like(M)}, NotImplementedError),
     ]:

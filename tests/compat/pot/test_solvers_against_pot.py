@@ -89,6 +89,20 @@ def test_samples_agree(metric, settings):
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-6)
 
 
+@pytest.mark.parametrize("metric", ["sqeuclidean", "euclidean"])
+@pytest.mark.parametrize("method", ["1d", "sliced", "max_sliced"])
+def test_lines_agree(method, metric):
+    settings = {"method": method, "metric": metric, "random_state": 0, "n_projections": 9}
+    ours, theirs = (module.solve_sample(X, Y, A, B, **settings) for module in (pot, ot))
+    np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-7)
+
+
+@pytest.mark.parametrize("reg", [None, 2.0])
+def test_halves_agree(reg):
+    ours, theirs = (module.solve_sample(X, Y, A, B, reg=reg, debias="split") for module in (pot, ot))
+    assert ours.value == pytest.approx(theirs.value, abs=1e-7)
+
+
 def test_lazy_samples_agree():
     ours, theirs = (module.solve_sample(X, Y, A, B, reg=2.0, lazy=True) for module in (pot, ot))
     np.testing.assert_allclose(ours.lazy_plan[:], theirs.lazy_plan[:], atol=1e-7)

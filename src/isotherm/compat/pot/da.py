@@ -13,8 +13,8 @@ from torch import Tensor
 from isotherm._arrays import namespace_of, to_tensor
 from isotherm._checks import check_choice, check_count, check_positive
 from isotherm._status import ConvergenceWarning
+from isotherm.compat.pot.arguments import METRICS
 from isotherm.compat.pot.regularised import chosen_solver
-from isotherm.compat.pot.solvers import METRICS
 from isotherm.geometry import CostMatrix
 from isotherm.problem import Problem
 
