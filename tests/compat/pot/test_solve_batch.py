@@ -28,6 +28,9 @@ def test_samples_and_metrics():
     np.testing.assert_allclose(solve_sample_batch(X, Y, 0.5, A, B).value, solve_batch(M, 0.5, A, B).value)
     wanted = solve_batch((np.abs(X[:, :, None] - Y[:, None]) ** 3).sum(-1) ** (1 / 3), 0.5).value
     np.testing.assert_allclose(solve_sample_batch(X, Y, 0.5, metric="minkowski", p=3).value, wanted)
+    x, y = np.exp(X), np.exp(Y)
+    wanted = solve_batch((y[:, None] * np.log(y[:, None] / x[:, :, None])).sum(-1), 0.5).value
+    np.testing.assert_allclose(solve_sample_batch(x, y, 0.5, metric="kl").value, wanted)
     assert isinstance(solve_sample_batch(torch.tensor(X), torch.tensor(Y), 0.5).plan, torch.Tensor)
 
 

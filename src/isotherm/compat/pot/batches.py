@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from isotherm._arrays import Namespace, namespace_of, to_tensor
 from isotherm._checks import check_choice
@@ -99,7 +100,8 @@ def solve_sample_batch(  # noqa: PLR0913, PLR0917 - the original's signature, in
         reg: Temperature of all, units of cost; None or 0 for exact transport.
         a: Weights of the sources, shape (B, N); equal for None.
         b: Weights of the targets, shape (B, M).
-        metric: "sqeuclidean", "euclidean", "cityblock", "cosine" or "minkowski".
+        metric: "sqeuclidean", "euclidean", "cityblock", "cosine", "minkowski", or "kl", sum_d y_d log(y_d / x_d) for
+            positive coordinates.
         p: Exponent of "minkowski", (sum_d |x_d - y_d|^p)^(1 / p).
         max_iter: Most iterations of plain alternation.
         tol: L1 error of the marginals, per unit of mass.
@@ -120,17 +122,21 @@ def solve_sample_batch(  # noqa: PLR0913, PLR0917 - the original's signature, in
         torch.Size([4])
     """
     x, y = to_tensor(X_a, "X_a"), to_tensor(X_b, "X_b")
-    check_choice(metric, "metric", (*METRICS, "minkowski"))
-    costs = torch.stack(
-        [
-            METRICS[metric].pairwise(one, two) if metric in METRICS else torch.cdist(one, two, p=p)
-            for one, two in zip(x, y, strict=True)
-        ]
-    )
+    check_choice(metric, "metric", (*METRICS, "minkowski", "kl"))
+    costs = torch.stack([_costs(one, two, metric, p) for one, two in zip(x, y, strict=True)])
     weights = {name: None if is_missing(w) else to_tensor(w, name).to(costs) for name, w in (("a", a), ("b", b))}
     steering = {"max_iter": max_iter, "tol": tol, "method": method, "inner_iter": inner_iter, "inner_reg": inner_reg}
     found = solve_batch(costs, reg, **weights, **steering, reg_type=reg_type, grad=grad)
     return found if namespace_of(X_a) is Namespace.TORCH else _exported(found)
+
+
+def _costs(x: Tensor, y: Tensor, metric: str, p: float) -> Tensor:
+    """All costs of one problem, shape (N, M)."""
+    if metric == "minkowski":
+        return torch.cdist(x, y, p=p)
+    if metric == "kl":
+        return torch.xlogy(y, y).sum(1) - x.log() @ y.T
+    return METRICS[metric].pairwise(x, y)
 
 
 def _stacked(each: Sequence[OTResult], namespace: Namespace) -> OTResult:
