@@ -192,6 +192,15 @@ def test_derivatives_are_finite_differences(loss, reach):
         assert gradgradcheck(value, (a, x, b, y), atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("settings", [{"loss": loss} for loss in LOSSES] + [{"loss": "energy", "potentials": True}])
+def test_autocast_leaves_transport_in_single_precision(settings):
+    _, x, _, y = (t.float() for t in clouds(100, 80))
+    criterion = SamplesLoss(blur=0.5, **settings)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = criterion(x.bfloat16(), y.bfloat16())
+    torch.testing.assert_close(found, criterion(x.bfloat16().float(), y.bfloat16().float()))
+
+
 def test_gradient_is_not_switched_on_inside_no_grad():
     a, x, b, y = clouds(needs_grad=True)
     with torch.no_grad():
@@ -210,6 +219,7 @@ def test_gradient_is_not_switched_on_inside_no_grad():
         ({"scaling": 1.0}, "scaling"),
         ({"backend": "keops"}, "backend"),
         ({"cost": "Norm1(X-Y)"}, "not compiled"),
+        ({"kernel": torch.cdist}, "`kernel` belongs to"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

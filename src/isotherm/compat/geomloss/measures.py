@@ -88,7 +88,8 @@ def _check_clouds(x: Any, y: Any) -> None:
 def _weights(weights: Any, cloud: Tensor, name: str) -> Tensor:
     """Weights as they were given, after a check; equal ones when left out."""
     if weights is None:
-        return cloud.new_full(cloud.shape[:-1], 1.0 / cloud.shape[-2])
+        dtype = torch.float64 if cloud.dtype == torch.float64 else torch.float32  # half precision cannot hold 1 / N
+        return torch.full(cloud.shape[:-1], 1.0 / cloud.shape[-2], dtype=dtype, device=cloud.device)
     if not isinstance(weights, Tensor):
         msg = f"`{name}` must be a tensor of weights: got {type(weights).__name__}. Convert it with torch.as_tensor."
         raise TypeError(msg)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isotherm._checks import check_choice, check_positive
-from isotherm.compat.geomloss.costs import ground_cost, loss_kernel
+from isotherm.compat.geomloss.costs import Pairwise, ground_cost, loss_kernel
 from isotherm.compat.geomloss.measures import Measures, read_measures
 from isotherm.divergences import (
     entropic_value,
@@ -20,6 +20,7 @@ from isotherm.divergences import (
     sinkhorn_divergence,
     transport,
 )
+from isotherm.divergences.front import loss as loss_outside_autocast
 
 LOSSES = ("sinkhorn", "hausdorff", "energy", "gaussian", "laplacian")
 BACKENDS = ("auto", "tensorized", "online", "multiscale")
@@ -105,6 +106,9 @@ class SamplesLoss(nn.Module):
         self._is_transport = loss in ("sinkhorn", "hausdorff")
         if self._is_transport:
             ground_cost(p, cost)  # says now what is wrong with it
+            if kernel is not None:
+                msg = f'`kernel` belongs to "energy", "gaussian" and "laplacian": got one with loss {loss!r}. Change one of them.'
+                raise ValueError(msg)
 
     def forward(self, *measures: Tensor) -> Any:
         """The loss.
@@ -158,14 +162,19 @@ class SamplesLoss(nn.Module):
             msg = 'Potentials belong to "sinkhorn" and to kernels: got loss "hausdorff". Call isotherm.transport(x, x, ...) for its self potentials.'
             raise NotImplementedError(msg)
         if not self._is_transport:
-            kernel = loss_kernel(self.loss, self.kernel, self.blur)
-            return kernel(x, x) @ a - kernel(x, y) @ b, kernel(y, y) @ b - kernel(y, x) @ a
+            return _kernel_potentials(x, y, a, b, loss_kernel(self.loss, self.kernel, self.blur))
         settings = {**self._settings, "rho_a": self._rho, "rho_b": self._rho}
         across = transport(x, y, a, b, **settings)
         if not self.debias:
             return across.f, across.g
         of_a, of_b = (transport(cloud, cloud, w, w, **settings) for cloud, w in ((x, a), (y, b)))
         return across.f - 0.5 * (of_a.f + of_a.g), across.g - 0.5 * (of_b.f + of_b.g)
+
+
+@loss_outside_autocast
+def _kernel_potentials(x: Tensor, y: Tensor, a: Tensor, b: Tensor, kernel: Pairwise) -> tuple[Tensor, Tensor]:
+    """k * (a - b) at the sources, k * (b - a) at the targets."""
+    return kernel(x, x) @ a - kernel(x, y) @ b, kernel(y, y) @ b - kernel(y, x) @ a
 
 
 def _like_weights(given: Measures, found: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
