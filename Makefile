@@ -122,6 +122,16 @@ sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and unde
 	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_axis_passes.py \
 	  tests/kernels/test_sinkhorn_sweeps.py tests/kernels/test_pattern.py tests/kernels/test_cells.py $(SANITIZE_ARGS)
 
+# Pure Python, and nothing that they ask for beyond what is here: a folder on the path is enough.
+$(VENV)-facades/.facades: Makefile $(VENV)/.dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) --no-deps --upgrade \
+	  --target $(VENV)-facades geomloss==0.3.1 torchcfm==1.0.7
+	@touch $@
+
+.PHONY: test-facades
+test-facades: $(VENV)-facades/.facades  ## Compare isotherm.compat, call by call, with the packages it stands for
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTHONPATH=$(VENV)-facades $(BIN)/python -m pytest -q tests/compat -k against
+
 .PHONY: test-base
 test-base: $(VENV)-base/.base  ## Check the base install alone: torch and numpy, no extras
 	$(VENV)-base/bin/python -m pytest .ci/test_base_install.py
