@@ -93,6 +93,9 @@ def test_sample_map_without_replacement():
     assert abs(share - (0.25 + 1 / 12)) < 4 * np.sqrt(0.25 / 3000)
     with pytest.raises(ValueError, match="at most the number of pairs"):
         sampler.sample_map(plan, 4, replace=False)
+    for replace in (True, False):
+        with pytest.raises(ValueError, match="non-negative"):
+            sampler.sample_map(plan - 0.1, 1, replace=replace)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -119,6 +119,9 @@ class OTPlanSampler:
         if replace:
             return SparseCoupling.from_matrix(pi).sample(batch_size, generator=generator, method="flat")
         plan = check_matrix(to_tensor(pi, "pi"), "pi")
+        if bool((plan < 0).any()):
+            msg = f"`pi` must be non-negative: got {float(plan.min()):.4g}. It holds masses of pairs."
+            raise ValueError(msg)
         if int((plan > 0).sum()) < batch_size:
             msg = f"`batch_size` must be at most the number of pairs with mass, {int((plan > 0).sum())}: got {batch_size}. Draw with replacement."
             raise ValueError(msg)
