@@ -4,6 +4,8 @@ import subprocess
 import sys
 import types
 
+import pytest
+
 from isotherm.compat._plugin import Facade
 
 THEIRS = """
@@ -41,6 +43,11 @@ def test_names_point_at_ours_and_back(monkeypatch):
     assert module.area == 1
     facade.pytest_unconfigure()
     assert module.area is original
+
+
+def test_an_absent_package_is_named():
+    with pytest.raises(ImportError, match="The package `shape_of_nothing` is needed"):
+        Facade(names={"shape_of_nothing.things": {"area": 1}}).run([])
 
 
 def test_a_published_test_runs_on_ours(tmp_path):

@@ -37,14 +37,19 @@ class Facade:
 
         Returns:
             Exit status of pytest.
+
+        Raises:
+            ImportError: Whose tests they are is not installed.
         """
         pytest = require("pytest", extra="test", why="run tests")
+        for module in self.names:
+            _load(module)
         return int(pytest.main(list(arguments), plugins=[self]))
 
     def pytest_configure(self) -> None:
         """Point the names at ours, before any test module takes them."""
         for module, names in self.names.items():
-            loaded = importlib.import_module(module)
+            loaded = _load(module)
             for name, ours in names.items():
                 self._originals[module, name] = getattr(loaded, name)
                 setattr(loaded, name, ours)
@@ -52,7 +57,7 @@ class Facade:
     def pytest_unconfigure(self) -> None:
         """Point them back."""
         for (module, name), original in self._originals.items():
-            setattr(importlib.import_module(module), name, original)
+            setattr(_load(module), name, original)
         self._originals.clear()
 
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
@@ -71,6 +76,16 @@ class Facade:
             reason = _match(self.deviations, item.nodeid)
             if reason is not None:
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
+
+
+def _load(module: str) -> Any:
+    """A module of the package whose tests are run."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        msg = f"The package `{package}` is needed to run its tests, and `{module}` was not found. Install it first."
+        raise ImportError(msg) from error
 
 
 def _match(table: Mapping[str, str], identity: str) -> str | None:
