@@ -63,7 +63,7 @@ def on_grid(measures: Sequence[ArrayLike] | ArrayLike, weights: ArrayLike | None
         check_weights(image.reshape(-1) if image.shape == grid.target_sizes else image, f"measures[{k}]", grid.shape[1])
         for k, image in enumerate(images)
     ]
-    return _with_shares([], masses, weights, grid.namespace)
+    return with_shares([], masses, weights, grid.namespace)
 
 
 def on_points(measures: Sequence[ArrayLike], weights: ArrayLike | None) -> Measures:
@@ -91,7 +91,7 @@ def on_points(measures: Sequence[ArrayLike], weights: ArrayLike | None) -> Measu
         check_same_array_kind(points[0], cloud, ("measures[0]", name))
     _check_some(points)
     first = measures[0][0] if isinstance(measures[0], tuple) else measures[0]
-    return _with_shares(points, masses, weights, namespace_of(first))
+    return with_shares(points, masses, weights, namespace_of(first))
 
 
 def _check_some(measures: list[Tensor]) -> None:
@@ -100,9 +100,20 @@ def _check_some(measures: list[Tensor]) -> None:
         raise ValueError(msg)
 
 
-def _with_shares(
+def with_shares(
     points: list[Tensor], masses: list[Tensor], weights: ArrayLike | None, namespace: Namespace
 ) -> Measures:
+    """Measures of one total, those without a share left out.
+
+    Args:
+        points: Coordinates of each, shapes (M_k, D); empty where they share a support.
+        masses: Weights of each, shapes (M_k,), of equal total up to rounding.
+        weights: K shares; equal when None.
+        namespace: Library they came in.
+
+    Returns:
+        The measures.
+    """
     for mass in masses[1:]:
         check_equal_masses(masses[0], mass)
     count = len(masses)

@@ -30,6 +30,10 @@ class ArrayKind:
         """An array of the call as a tensor of this dtype, on this device; part of the autograd graph it came with."""
         return to_tensor(array, name, dtype=self.dtype, device=self.device)
 
+    def array(self, array: ArrayLike, name: str) -> Any:
+        """An array of the call in the caller's library, whatever sequence it came as."""
+        return array if isinstance(array, Tensor) else self.export(self.tensor(array, name))
+
     def weights(self, array: ArrayLike | None, name: str, size: int) -> Tensor:
         """Weights as a tensor; None or an empty array means equal ones that sum to one, shape (size,)."""
         if array is None or len(array) == 0:
@@ -72,12 +76,12 @@ def kind_of(*arrays: ArrayLike | None) -> ArrayKind:
         msg = "All arrays of one call must be of one library: got NumPy arrays and torch tensors. Convert one kind."
         raise TypeError(msg)
     namespace = Namespace.TORCH if tensors else Namespace.NUMPY
-    dtypes = (
-        [to_tensor(array, "array").dtype for array in filled if array.dtype.is_floating_point]
-        if tensors
-        else [to_tensor(array, "array").dtype for array in filled if array.dtype.kind == "f"]
-    )
+    dtypes = [to_tensor(array, "array").dtype for array in filled if _is_floating(array)]
     dtype = torch.float64 if not tensors else torch.get_default_dtype()
     if dtypes:
         dtype = torch.float64 if torch.float64 in dtypes else dtypes[0]
     return ArrayKind(namespace, dtype, tensors[0].device if tensors else torch.device("cpu"))
+
+
+def _is_floating(array: np.ndarray | Tensor) -> bool:
+    return array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"
