@@ -68,7 +68,10 @@ def dist(
     x, y = check_points(kind.tensor(x1, "x1"), "x1"), check_points(kind.tensor(x2, "x2"), "x2")
     check_same_features(x, y, ("x1", "x2"))
     weights = None if w is None else kind.tensor(w, "w")
-    return kind.export(pairwise(x, y, metric, p, weights))
+    costs = pairwise(x, y, metric, p, weights)
+    if x2 is x1 and metric == "sqeuclidean":  # from inner products, where a point's distance to itself is rounding
+        costs = costs * (1.0 - torch.eye(len(x), dtype=costs.dtype, device=costs.device))
+    return kind.export(costs)
 
 
 def pairwise(x: Tensor, y: Tensor, metric: str, p: float = 2, w: Tensor | None = None) -> Tensor:
@@ -85,7 +88,9 @@ def pairwise(x: Tensor, y: Tensor, metric: str, p: float = 2, w: Tensor | None =
         The costs.
     """
     if metric in COSTS:
-        return COSTS[metric].pairwise(x, y)
+        cost = COSTS[metric]
+        middle = torch.cat([x, y]).detach().mean(0) if cost.is_translation_invariant else 0.0  # fewer digits cancel
+        return cost.pairwise(x - middle, y - middle)
     check_choice(metric, "metric", (*COSTS, "minkowski", "correlation"))
     if metric == "correlation":
         x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
