@@ -213,21 +213,20 @@ def test_errors():
         ot.sinkhorn(a, b, np.where(M > 2, np.inf, M), 1.0)
     with pytest.raises(ValueError, match="non-negative"):
         ot.sinkhorn(a - 0.2, b - 0.2, M, 1.0)
-    with pytest.raises(TypeError, match="stopTrh"):
+    with pytest.warns(UserWarning, match="stopTrh"):
         ot.sinkhorn(a, b, M, 1.0, stopTrh=1e-3)
     with pytest.raises(NotImplementedError, match="Use sinkhorn"):
         ot.bregman.screenkhorn(a, b, M, 1.0)
 
 
-@pytest.mark.parametrize("method", ["sinkhorn", "sinkhorn_log", "sinkhorn_stabilized"])
-def test_gradients_are_those_of_the_optimum(method):
+def test_gradients_are_those_of_the_optimum():
     a, b, M = (t.requires_grad_() for t in arrays("torch", *random_costs(4, 3)[:3]))
 
     def plan(a, b, M):
-        return ot.sinkhorn(a / a.sum(), b / b.sum(), M, 0.3, method=method, stopThr=1e-13)
+        return ot.sinkhorn(a / a.sum(), b / b.sum(), M, 0.3, stopThr=1e-13)
 
     def cost(a, b, M):
-        return ot.sinkhorn2(a / a.sum(), b / b.sum(), M, 0.3, method=method, stopThr=1e-13)
+        return ot.sinkhorn2(a / a.sum(), b / b.sum(), M, 0.3, stopThr=1e-13)
 
     assert gradcheck(plan, (a, b, M))
     assert gradcheck(cost, (a, b, M))

@@ -15,7 +15,7 @@ from isotherm._status import ConvergenceWarning
 from isotherm.barycenters.fixed import BregmanIteration, iterate
 from isotherm.barycenters.measures import with_shares
 from isotherm.barycenters.stop import Stop
-from isotherm.compat.pot.arrays import ArrayKind, kind_of
+from isotherm.compat.pot.arrays import ArrayKind, kind_of, warn_unknown
 from isotherm.compat.pot.entropic import print_history
 from isotherm.compat.pot.sinkhorn import sinkhorn
 from isotherm.compat.pot.utils import dist
@@ -242,8 +242,8 @@ def free_support_sinkhorn_barycenter(
         x = moved
         steps.append(kind.export(step))
         if verbose:
-            print(f"iteration {iteration}, displacement_square_norm={float(step):f}")
-        if float(step) <= stopThr:
+            print(f"iteration {iteration}, displacement_square_norm={float(step.detach()):f}")
+        if float(step.detach()) <= stopThr:
             break
     points = kind.export(x)
     return (points, {"displacement_square_norms": steps}) if log else points
@@ -325,9 +325,7 @@ def _check_names(method: str, methods: Sequence[str], arguments: dict[str, Any])
     if method.lower() not in methods:
         msg = f"Unknown method {method!r}: expected one of {', '.join(methods)}. Choose one of these; one iteration answers them all."
         raise ValueError(msg)
-    if unknown := sorted(set(arguments) - WITHOUT_EFFECT):
-        msg = f"Unknown arguments {', '.join(unknown)}: expected those of POT's methods. Check their spelling."
-        raise TypeError(msg)
+    warn_unknown(arguments, WITHOUT_EFFECT)
 
 
 def _check_no_derivative(*tensors: Tensor) -> None:

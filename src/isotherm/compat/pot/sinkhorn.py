@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from isotherm.compat.pot.arrays import ArrayKind, kind_of
+from isotherm.compat.pot.arrays import ArrayKind, kind_of, warn_unknown
 from isotherm.compat.pot.entropic import Entropic, Stop, balanced_term, potentials_of_scalings, solve_terms
 from isotherm.compat.pot.exact import emd
 from isotherm.divergences.term import number
@@ -55,14 +55,14 @@ def sinkhorn(
         log: Whether to return a dictionary too.
         warn: Whether not to converge is a warning.
         warmstart: Where to start: log u and log v; reg log u and reg log v for the two stabilized methods.
-        **kwargs: `tau`, `print_period`, `epsilon0`, `numInnerItermax`: accepted, without effect but for the last.
+        **kwargs: `tau`, `print_period`, `epsilon0`, `numInnerItermax`: without effect but for the last; others are a warning.
 
     Returns:
         The plan, shape (N, M), or the costs <P, M> of K histograms, shape (K,); with `log` a pair.
 
     Raises:
         ValueError: An unknown method; masses that differ; bad shapes or weights.
-        TypeError: An unknown argument; arrays of another library.
+        TypeError: Arrays of another library.
 
     Example:
         >>> sinkhorn([0.5, 0.5], [0.5, 0.5], [[0.0, 1.0], [1.0, 0.0]], 1.0)
@@ -140,7 +140,7 @@ def sinkhorn_knopp(
     **kwargs: Any,
 ) -> Any:
     """`sinkhorn` with the log of POT's scaling method: `err`, `niter`, `u`, `v`."""
-    _check_known(kwargs)
+    warn_unknown(kwargs, WITHOUT_EFFECT)
     stop = Stop(threshold=stopThr, iterations=numItermax, warn=warn, verbose=verbose)
     return _solve(a, b, M, reg, stop, warmstart, ("err", "niter", "u", "v"), log=log)
 
@@ -159,7 +159,7 @@ def sinkhorn_log(
     **kwargs: Any,
 ) -> Any:
     """`sinkhorn` with the log of POT's method in the log domain: `err`, `niter`, `log_u`, `log_v`, `u`, `v`."""
-    _check_known(kwargs)
+    warn_unknown(kwargs, WITHOUT_EFFECT)
     stop = Stop(threshold=stopThr, iterations=numItermax, warn=warn, verbose=verbose)
     return _solve(a, b, M, reg, stop, warmstart, ("err", "niter", "log_u", "log_v", "u", "v"), log=log)
 
@@ -201,7 +201,7 @@ def sinkhorn_stabilized(
     A warm start is in units of cost, reg log u and reg log v. Nothing needs absorbing in the log domain: `tau` has no effect.
     """
     del tau, print_period
-    _check_known(kwargs)
+    warn_unknown(kwargs, WITHOUT_EFFECT)
     stop = Stop(threshold=stopThr, iterations=numItermax, warn=warn, verbose=verbose)
     names = ("err", "n_iter", "logu", "logv", "alpha", "beta", "warmstart")
     return _solve(a, b, M, reg, stop, _unitless(warmstart, reg), names, log=log)
@@ -230,7 +230,7 @@ def sinkhorn_epsilon_scaling(
     times inner iterations. A warm start is in units of cost.
     """
     del epsilon0, tau, print_period
-    _check_known(kwargs)
+    warn_unknown(kwargs, WITHOUT_EFFECT)
     budget = max(LEAST_TEMPERATURES, numItermax) * numInnerItermax
     stop = Stop(threshold=stopThr, iterations=budget, warn=warn, verbose=verbose)
     names = ("alpha", "beta", "warmstart", "niter", "err")
@@ -262,13 +262,6 @@ def _method(name: str, methods: dict[str, Callable[..., Any]]) -> Callable[..., 
         msg = f"Unknown method {name!r}: expected one of {', '.join(methods)}. Choose one of these; one solver answers them all."
         raise ValueError(msg)
     return methods[name.lower()]
-
-
-def _check_known(arguments: dict[str, Any]) -> None:
-    """POT swallows misspelt arguments; we do not."""
-    if unknown := sorted(set(arguments) - WITHOUT_EFFECT):
-        msg = f"Unknown arguments {', '.join(unknown)}: expected those of POT's Sinkhorn methods. Check their spelling."
-        raise TypeError(msg)
 
 
 def _unitless(warmstart: Any, reg: Any) -> Any:

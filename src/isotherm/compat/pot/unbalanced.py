@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from isotherm.compat.pot.arrays import ArrayKind, kind_of
+from isotherm.compat.pot.arrays import ArrayKind, kind_of, warn_unknown
 from isotherm.compat.pot.entropic import Entropic, Stop, solve_terms, unbalanced_term
 from isotherm.divergences.term import number
 from isotherm.geometry import CostMatrix
@@ -63,7 +64,7 @@ def sinkhorn_unbalanced(
 
     Raises:
         ValueError: An unknown method or regularisation; bad shapes or weights; two infinite prices and unequal masses.
-        TypeError: An unknown argument; arrays of another library.
+        TypeError: Arrays of another library.
 
     Example:
         >>> plan = sinkhorn_unbalanced([0.5, 0.5], [0.5, 0.5], [[0.0, 1.0], [1.0, 0.0]], 1.0, 1.0)
@@ -77,7 +78,7 @@ def sinkhorn_unbalanced(
     results, kind, is_many = _solve(
         a, b, M, reg, reg_m, method, reg_type, c, warmstart, numItermax, stopThr, kwargs, verbose=verbose
     )
-    found = torch.stack([result.cost for result in results]) if is_many else results[0].result.plan
+    found = torch.stack([result.cost for result in results]) if is_many else results[0].plan
     if not log:
         return kind.export(found)
     return kind.export(found), _entries(kind, results, is_many=is_many)
@@ -188,15 +189,21 @@ class Referred:
         log_u, log_v = (torch.where(weights > 0, log, -torch.inf) for log, weights in sides)
         return log_u, log_v
 
+    @cached_property
+    def plan(self) -> Tensor:
+        """P, shape (N, M); nothing where c is zero."""
+        plan = self.result.plan
+        return plan if self.reference is None else torch.where(self.reference > 0, plan, 0.0)
+
     @property
     def cost(self) -> Tensor:
         """<P, M>, a scalar."""
-        return (self.result.plan * self.costs).sum()
+        return (self.plan * self.costs).sum()
 
     @property
     def objective(self) -> Tensor:
         """What the plan minimises, every divergence with its masses; a scalar."""
-        term, plan = self.result.term, self.result.plan
+        term, plan = self.result.term, self.plan
         reference = term.a[:, None] * term.b if self.reference is None else self.reference
         total = self.cost + term.epsilon * _divergence(plan, reference)
         for axis, weights, price in ((1, term.a, term.rho_a), (0, term.b, term.rho_b)):
@@ -253,9 +260,7 @@ def _check_names(method: str, reg_type: str, arguments: dict[str, Any]) -> None:
     if reg_type.lower() not in ("kl", "entropy"):
         msg = f"Unknown reg_type {reg_type!r}: expected 'kl' or 'entropy'. Choose one of these."
         raise ValueError(msg)
-    if unknown := sorted(set(arguments) - WITHOUT_EFFECT):
-        msg = f"Unknown arguments {', '.join(unknown)}: expected those of POT's methods. Check their spelling."
-        raise TypeError(msg)
+    warn_unknown(arguments, WITHOUT_EFFECT)
 
 
 def _tilted(costs: Tensor, reference: Tensor | None, a: Tensor, b: Tensor, reg: Any) -> CostMatrix:
