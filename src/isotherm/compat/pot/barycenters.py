@@ -263,7 +263,10 @@ def _of_histograms(
     _check_no_derivative(histograms, costs)
     geometry = CostMatrix(costs.T)
     own = CostMatrix(costs) if is_debiased else None
-    mass, entries, _ = _solve(kind, list(histograms.T), geometry, own, (reg, weights, threshold, iterations), flags)
+    settings = (reg, weights, threshold, iterations)
+    mass, entries, (f, g) = _solve(kind, list(histograms.T), geometry, own, settings, flags)
+    if method.lower() == "sinkhorn_stabilized":  # u belongs to the histograms, v to the barycenter
+        entries |= {name: kind.export(torch.stack(side, 1) / reg) for name, side in (("logu", g), ("logv", f))}
     return (kind.export(mass), entries) if flags[1] else kind.export(mass)
 
 
