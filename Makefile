@@ -106,9 +106,19 @@ bench-losses: $(VENV)-peers/.peers  ## Training steps with a divergence, against
 
 # ------------------------------------------------------------------------------------------- check it
 
+# Where POT's own tests lie, a folder or one file of its source distribution; nothing: they do not run.
+POT_TESTS ?=
+
 .PHONY: test
 test: $(VENV)/.dev  ## Run the whole test suite, doctests and documentation snippets included
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+.PHONY: test-peers
+test-peers: $(VENV)-peers/.peers  ## Compare the drop-ins with the real packages; POT_TESTS=path runs POT's own tests too
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)-peers/bin/python -m pytest tests/compat $(PYTEST_ARGS)
+ifneq ($(POT_TESTS),)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)-peers/bin/python -m isotherm.compat.pot $(POT_TESTS) -q -W ignore $(PYTEST_ARGS)
+endif
 
 .PHONY: sanitize
 sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and undefined-behaviour sanitizers
