@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from isotherm.kernels import Formula, RowUpdate, Sweeps, Swept, sinkhorn_step, sinkhorn_sweeps, softmin
+from isotherm.kernels import (
+    Formula,
+    RowUpdate,
+    Sweeps,
+    Swept,
+    is_swept,
+    sinkhorn_step,
+    sinkhorn_sweeps,
+    softmin,
+    sort_into_cells,
+)
 from isotherm.solvers.relaxation import AbstractAlternation
 
 if TYPE_CHECKING:
@@ -18,6 +28,8 @@ if TYPE_CHECKING:
     from isotherm.solvers.stopping import Look
 
 BLOCKED_ENTRIES = 1 << 22  # pairs whose exponentials are kept between sweeps: 16 MiB in float32
+SORTED_ENTRIES = 1 << 16  # pairs from which on points are sorted, so that distant ones can be left out together
+CELL = 8  # points of the smallest cells that they are sorted into
 
 
 def block_costs(problem: Problem) -> Formula | None:
@@ -27,6 +39,13 @@ def block_costs(problem: Problem) -> Formula | None:
         return None
     formula = geometry.formula() or geometry.for_iteration().formula()
     return None if formula is None or formula.pattern is not None else formula
+
+
+def cell_orders(costs: Formula) -> tuple[Tensor, Tensor] | None:
+    """Orders of both clouds in which close points stand together; None where there are no points or too few."""
+    if costs.y is None or costs.shape[0] * costs.shape[1] < SORTED_ENTRIES or not is_swept(costs):
+        return None
+    return sort_into_cells(costs.x.detach().double(), CELL), sort_into_cells(costs.y.detach().double(), CELL)
 
 
 class BlockedAlternation(AbstractAlternation):
@@ -40,19 +59,27 @@ class BlockedAlternation(AbstractAlternation):
     """
 
     def __init__(self, problem: Problem, costs: Formula, f: Tensor | None, relaxation: float | None) -> None:
+        self.order = cell_orders(costs)
         self.problem, self.costs = problem.detach(), costs
+        self.a, self.b = self.problem.a, self.problem.b
+        if self.order is not None:
+            rows, columns = self.order
+            assert costs.y is not None, "this is our bug: only points have cells"
+            self.costs = replace(costs, x=costs.x[rows], y=costs.y[columns])
+            self.a, self.b, f = self.a[rows], self.b[columns], None if f is None else f[rows]
         damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
         f, t = self._first(f)
+        self.kernel = None
         super().__init__(f, damping_b * t, relaxation)
 
     def _first(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
         """f, or that of g = 0, and the soft minimum of the columns for it."""
         problem, epsilon = self.problem, self.problem.epsilon
-        log_a, log_b = problem.log_weights
+        log_a, log_b = (epsilon * weights.log() for weights in (self.a, self.b))
         if f is not None:
             return f, softmin(self.costs.transpose(), f + log_a, epsilon=epsilon)
         update = RowUpdate(1.0 / (1.0 + epsilon / problem.rho_a))
-        zero = torch.zeros_like(problem.a)
+        zero = torch.zeros_like(self.a)
         return sinkhorn_step(self.costs, zero, log_b, log_a, update, epsilon=epsilon)[1:]
 
     def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
@@ -70,6 +97,14 @@ class BlockedAlternation(AbstractAlternation):
         self._take(swept)
         return torch.tensor(swept.residuals[0], dtype=self.f.dtype)
 
+    def potentials(self) -> tuple[Tensor, Tensor]:
+        """(f, g) in the user's order, shapes (N,) and (M,), the target marginal exact."""
+        if self.order is None:
+            return self.f, self.exact_g
+        found = zip((self.f, self.exact_g), self.order, strict=True)
+        f, g = (torch.empty_like(potential).index_copy_(0, order, potential) for potential, order in found)
+        return f, g
+
     def go_back(self, count: int) -> Generator[Sweeps, Swept, None]:
         """See `AbstractIteration.go_back`: the last block again, so far only."""
         swept = yield replace(self.asked, count=count)
@@ -83,8 +118,8 @@ class BlockedAlternation(AbstractAlternation):
         last_omega, last_softmin = self.last or (1.0, None)
         return Sweeps(
             costs=self.costs,
-            a=problem.a,
-            b=problem.b,
+            a=self.a,
+            b=self.b,
             f=self.f,
             g=self.g,
             epsilon=problem.epsilon,
@@ -96,12 +131,14 @@ class BlockedAlternation(AbstractAlternation):
             last_omega=last_omega,
             last_softmin=last_softmin,
             dual=self.dual,
+            kernel=self.kernel,
         )
 
     def _take(self, swept: Swept) -> None:
         """Go on from what the sweeps came to."""
         omega = self._omega()
         self.f, self.g, self.exact_g, self.dual = swept.f, swept.g, swept.exact_g, swept.dual
+        self.kernel = swept.kernel
         self.last = omega, swept.softmin
         if self.is_plain:
             return

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -538,6 +540,7 @@ struct BoundSweeps {
   const BoundCosts costs;
   std::vector<Input> inputs;
   std::vector<Output> outputs;
+  const std::shared_ptr<Keeper> keeper;
   std::vector<double> residuals, changes;
   int64_t done = 0;
   double dual = 0.0;
@@ -546,9 +549,9 @@ struct BoundSweeps {
 
   // settings: epsilon, rho_a, rho_b, omega, last omega, dual, tolerance.
   BoundSweeps(const BoundCosts& c, Input a, Input b, Input f, Input g, std::optional<Input> before,
-              const std::vector<double>& settings, int64_t count, Output next_f, Output next_g, Output exact_g,
+              const std::vector<double>& settings, int64_t count, std::shared_ptr<Keeper> keeper_, Output next_f, Output next_g, Output exact_g,
               Output softmin)
-      : costs(c), inputs{a, b, f, g}, outputs{next_f, next_g, exact_g, softmin} {
+      : costs(c), inputs{a, b, f, g}, outputs{next_f, next_g, exact_g, softmin}, keeper(std::move(keeper_)) {
     c.expect(a, "a", {c.n()});
     c.expect(b, "b", {c.m()});
     c.expect(f, "f", {c.n()});
@@ -570,7 +573,7 @@ struct BoundSweeps {
     residuals.resize(count);
     changes.resize(count);
     sweeps = {a.data(), b.data(), f.data(), g.data(), before ? before->data() : nullptr,
-              settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], count,
+              settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], count, keeper.get(),
               next_f.data(), next_g.data(), exact_g.data(), softmin.data(), residuals.data(), changes.data(),
               &done, &dual, &has_dropped};
   }
@@ -658,11 +661,12 @@ NB_MODULE(_cpu, m) {
   m.def("axis_log_sum", &axis_log_sum, nb::arg("h"), nb::arg("costs"), nb::arg("weights").none(), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
   m.def("axis_max", &axis_max, nb::arg("h"), nb::arg("costs"), nb::arg("out"), nb::arg("threads"));
+  nb::class_<Keeper>(m, "Keeper", "What one call of a kernel leaves for the next.").def(nb::init<>());
   nb::class_<BoundSweeps>(m, "Sweeps", "Sweeps of one problem and what came of them.")
       .def(nb::init<const BoundCosts&, Input, Input, Input, Input, std::optional<Input>, const std::vector<double>&,
-                    int64_t, Output, Output, Output, Output>(),
+                    int64_t, std::shared_ptr<Keeper>, Output, Output, Output, Output>(),
            nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("f"), nb::arg("g"), nb::arg("before").none(),
-           nb::arg("settings"), nb::arg("count"), nb::arg("next_f"), nb::arg("next_g"), nb::arg("exact_g"),
+           nb::arg("settings"), nb::arg("count"), nb::arg("keeper"), nb::arg("next_f"), nb::arg("next_g"), nb::arg("exact_g"),
            nb::arg("softmin"))
       .def("found", &BoundSweeps::found, "Residuals, changes, dual value, whether it dropped.");
   m.def("sinkhorn_sweeps", &sinkhorn_sweeps, nb::arg("problems"), nb::arg("threads"));

@@ -3,21 +3,33 @@
 // The exponentials 2^(h_j - C_ij - m_i) of one sweep are kept (N x M of them). A sweep after it needs no exponential of
 // a pair: with v_j = 2^(h'_j - h_j) and row factors w_i it is K v and K' w, both in one pass over K. Where a potential has
 // moved too far, or a sum is too small beside what underflowed, the kernel is made anew at the present potentials; a
-// column that it does not resolve even then is summed by itself. Potentials are kept in double, in units of
-// epsilon / log2(e), so that they are exponents of 2.
+// column that it does not resolve even then is summed by itself. Near the solution most entries weigh less than the
+// tolerance can see: there the kernel is cut, and made anew, whole, where a sum is too small beside what was left out.
+// Potentials are kept in double, in units of epsilon / log2(e), so that they are exponents of 2.
 #pragma once
 
-#include "step.h"
+#include "kept.h"
 
 namespace isotherm {
 namespace ISA {
 namespace {
 
+constexpr double LEAST_SUM = 0x1p-30;  // below which a row of the kernel is shifted anew
 constexpr double MAX_DRIFT = 60.0;  // exponents by which a potential may leave the kernel it was absorbed in
 template <class T>
 constexpr double LOST = sizeof(T) == 4 ? 0x1p-80 : 0x1p-900;  // a sum this small beside its factors is not resolved
 constexpr int64_t STRAND_PAIRS = 1 << 17;                     // pairs that are worth a thread
 constexpr int64_t MAX_STRANDS = 8;
+constexpr int64_t CUT_PAIRS = 1 << 16;  // fewer stay in second-level cache
+constexpr double CUT_SHARE = 0.15;      // panels that a cut must leave out to be worth making the kernel anew
+constexpr double UNSEEN_BITS = 6.0;     // what is left out weighs less than the tolerance by so many powers of 2
+constexpr double LEAST_MARGIN = 10.0, MOST_MARGIN = 40.0;  // powers of 2 by which a sum may fall before a cut is seen
+constexpr int64_t YOUNG = 5, OLD = 15;  // sweeps after which a cut kernel that failed had too small a margin, or a large one
+constexpr double MENDED = 0.25;         // tiles made anew, one by one, beyond which all are
+constexpr int64_t STRAY = 8;            // one column in so many may be summed by itself before the kernel is made anew
+constexpr double CUT_BELOW = 0.5;       // residual from which on a kernel is cut
+template <class T>
+constexpr double DIGITS = sizeof(T) == 4 ? 22.0 : 50.0;  // of a kernel's entry
 
 constexpr int WD = WIDTH<double>;
 
@@ -34,13 +46,6 @@ INLINE VD log2_of(VD x) {
   return x > 0.0 ? s * p * (2.0 * LOG2E) + e : splat(-double(INFINITY));
 }
 
-// Doubles, in whole vectors past the end: zeros there.
-struct Doubles {
-  Scratch memory;
-  double* at;
-  explicit Doubles(int64_t count) : memory(count * int64_t(sizeof(double))), at(memory.as<double>()) {}
-};
-
 // One side of the problem: n points, arrays padded to `padded`. Padding has no mass.
 template <class T>
 struct Side {
@@ -56,10 +61,18 @@ struct Side {
     const double per_cost = LOG2E / s.epsilon;
     for (int64_t i = 0; i < padded; ++i) {
       mass.at[i] = i < n ? double(weights[i]) : 0.0;
-      log_mass.at[i] = mass.at[i] > 0.0 ? log2(mass.at[i]) : -INFINITY;
       potential.at[i] = i < n ? double(given[i]) * per_cost : 0.0;
       total_mass += mass.at[i];
     }
+    for (int64_t i = 0; i < padded; i += WD) store(log_mass.at + i, log2_of(load(mass.at + i)));
+  }
+
+  // log2 of a mass over the least weight that is not zero.
+  double log_least(double over) const {
+    double least = INFINITY;
+    for (int64_t i = 0; i < n; ++i)
+      if (mass.at[i] > 0.0 && mass.at[i] < least) least = mass.at[i];
+    return log2(over / least);
   }
 
   // log2 of sum_i a_i exp(-f_i / rho).
@@ -91,18 +104,19 @@ class Sweeper {
   const double per_cost;
   const int64_t columns, strands, per_strand;
   Side<T> rows, cols;
-  Doubles absorbed;           // exponents of the columns that the kernel holds
-  Doubles shift;              // alpha_i - m_i: what the kernel's rows lack
+  Kept<T>& kept;
   Doubles before, softmin;    // soft minima of the last sweep and of this one, the constant included
   Doubles column_sums, softmin_columns, exact;
-  const Scratch kernel, scaling, carry, spare;
+  const Scratch scaling, carry, spare, list;
   struct Strand {
     double missed, wanted, change, factors;
+    int64_t mended;
     bool is_lost;
   };
   Strand states[MAX_STRANDS];
   double last_omega, constant = 0.0, dual_value;
-  bool has_kernel = false;
+  double cut_bits;  // by which a cut's threshold is below one; infinity where none is made
+  double unseen;    // least sum of a row or column, per unit of factors, that a cut resolves
 
  public:
   Sweeper(const Costs& costs_, const Sweeps& s_, int threads_)
@@ -112,14 +126,17 @@ class Sweeper {
         per_strand(((costs.n + strands - 1) / strands + ROWS - 1) / ROWS * ROWS),
         rows(costs.n, strands * per_strand, static_cast<const T*>(s.a), static_cast<const T*>(s.f), s.rho_a, s),
         cols(costs.m, columns, static_cast<const T*>(s.b), static_cast<const T*>(s.g), s.rho_b, s),
-        absorbed(columns), shift(rows.padded), before(rows.padded), softmin(rows.padded),
+        kept(kept_of(*s.keeper)), before(rows.padded), softmin(rows.padded),
         column_sums(strands * columns), softmin_columns(columns), exact(columns),
-        kernel(rows.padded * columns * int64_t(sizeof(T)), false), scaling(columns * int64_t(sizeof(T))),
+        scaling(columns * int64_t(sizeof(T))),
         carry(strands * columns * int64_t(sizeof(T))), spare((rows.n + cols.n) * 2 * int64_t(sizeof(T))),
+        list(cols.n * int64_t(sizeof(int64_t)), false),
         last_omega(s.last_omega), dual_value(s.dual) {
     const T* given = static_cast<const T*>(s.before);
     for (int64_t i = 0; given && i < rows.n; ++i) before.at[i] = double(given[i]) * per_cost;
     for (int64_t j = 0; j < cols.n; ++j) exact.at[j] = cols.potential.at[j];
+    kept.take(costs);
+    set_cut();
   }
 
   void run() {
@@ -128,10 +145,9 @@ class Sweeper {
       const double softness = rows.slack + cols.slack;
       constant = softness > 0.0 ? (rows.log_kept_mass() - cols.log_kept_mass()) / softness : 0.0;
       bool is_done = false;
-      if (has_kernel && rest == 0) {
+      if (kept.is_made && rest == 0 && !should_cut()) {
         is_done = sweep(false);
-        patience = is_done ? 0 : 2 * patience + 1;
-        rest = patience;
+        rest = patience = is_done || kept.is_cut ? 0 : 2 * patience + 1;
       } else if (rest > 0) {
         --rest;
       }
@@ -142,9 +158,10 @@ class Sweeper {
         sum.wanted += states[t].wanted;
         sum.change += states[t].change;
       }
-      s.residuals[k] = sum.missed / sum.wanted;
+      s.residuals[k] = kept.residual = sum.missed / sum.wanted;
       s.changes[k] = sqrt(sum.change) / per_cost;
       *s.done = k + 1;
+      ++kept.age;
       accept();
       if (s.omega != 1.0 && has_dropped()) {
         *s.has_dropped = true;
@@ -157,12 +174,49 @@ class Sweeper {
 
  private:
   static int64_t count_strands(const Costs& costs) {
-    const int64_t wanted = costs.n * costs.m / STRAND_PAIRS, most = (costs.n + ROWS - 1) / ROWS;
+    const int64_t wanted = (costs.n * costs.m + STRAND_PAIRS - 1) / STRAND_PAIRS, most = (costs.n + ROWS - 1) / ROWS;
     const int64_t count = wanted < MAX_STRANDS ? wanted : MAX_STRANDS;
     return count < 1 || most < 1 ? 1 : count < most ? count : most;
   }
 
-  T* kernel_row(int64_t i) const { return kernel.template as<T>() + i * columns; }
+  // The kernel of an earlier block, or room for one.
+  Kept<T>& kept_of(Keeper& keeper) const {
+    const bool is_ours = keeper.state && keeper.release == &Kept<T>::drop;
+    if (!is_ours || !static_cast<Kept<T>*>(keeper.state)->fits(rows.padded, columns, per_strand, per_cost)) {
+      keeper.clear();
+      keeper.state = new Kept<T>(rows.padded, columns, per_strand, per_cost);
+      keeper.release = &Kept<T>::drop;
+    }
+    return *static_cast<Kept<T>*>(keeper.state);
+  }
+
+  // Where the kernel is to be cut, so that what is left out stays unseen while sums fall by the margin.
+  void set_cut() {
+    const double digits = fmin(DIGITS<T>, UNSEEN_BITS - log2(s.tolerance));
+    cut_bits = INFINITY;
+    if (!(s.tolerance > 0.0) || costs.n * costs.m < CUT_PAIRS) return;
+    const double wanted = digits + kept.margin + fmax(log2(double(cols.n)), cols.log_least(rows.total_mass));
+    if (wanted < -log2(LOST<T>)) cut_bits = wanted;
+    unseen = exp2(digits - cut_bits);
+  }
+
+  bool can_cut() const { return __builtin_isfinite(cut_bits) && kept.residual <= CUT_BELOW; }
+  // A cut that did not last gets more room the next time, one that did gets less.
+  void adapt_margin() {
+    if (!kept.is_cut) return;
+    if (kept.age < YOUNG) kept.margin = fmin(kept.margin + LEAST_MARGIN, MOST_MARGIN);
+    if (kept.age > OLD) kept.margin = fmax(kept.margin - LEAST_MARGIN, LEAST_MARGIN);
+    set_cut();
+  }
+
+  bool should_cut() const {
+    return can_cut() && (kept.is_cut ? kept.mended > MENDED * kept.tiles() : kept.thinness() > CUT_SHARE);
+  }
+
+  // The least sum that the kernel resolves, for all factors and for those of the entries that are left out.
+  double least(double factors, double left_out) const {
+    return fmax(LOST<T> * (factors > 1.0 ? factors : 1.0), kept.is_cut ? unseen * left_out : 0.0);
+  }
 
   // The next potentials, from the present ones; false, and nothing but `next` is touched, if the kernel does not do.
   bool sweep(bool is_fresh) {
@@ -170,12 +224,16 @@ class Sweeper {
     if (is_fresh) {
       for (int64_t j = 0; j < cols.n; ++j)
         potential[j] = T((cols.potential.at[j] + cols.log_mass.at[j]) / per_cost);
-      const Pass<T> pass(costs, potential, per_cost);
+      adapt_margin();
+      kept.begin(potential);
+      const Pass<T>& pass = *kept.pass;
       for (int64_t j = 0; j < cols.n; ++j)
-        absorbed.at[j] = cols.mass.at[j] > 0.0 ? double(pass.h.template as<T>()[j]) + pass.beta_of(j) * per_cost : 0.0;
+        kept.absorbed.at[j] = cols.mass.at[j] > 0.0 ? double(pass.h.template as<T>()[j]) + pass.beta_of(j) * per_cost : 0.0;
       const bool is_near = set_scaling();
-      has_kernel = sum_rows(&pass) && is_near;
-    } else if (!set_scaling() || !sum_rows(nullptr)) {
+      kept.is_cut = can_cut();
+      kept.threshold = __builtin_isfinite(cut_bits) ? -cut_bits : -double(INFINITY);
+      kept.is_made = sum_rows(true) && is_near;
+    } else if (!set_scaling() || !sum_rows(false)) {
       return false;
     }
     return sum_columns(is_fresh);
@@ -187,7 +245,7 @@ class Sweeper {
     T* v = scaling.template as<T>();
     for (int64_t j = 0; j < columns; j += WD) {
       const VD has_mass = load(cols.mass.at + j);
-      const VD drift = load(cols.potential.at + j) + load(cols.log_mass.at + j) - load(absorbed.at + j);
+      const VD drift = load(cols.potential.at + j) + load(cols.log_mass.at + j) - load(kept.absorbed.at + j);
       const VD kept = has_mass > 0.0 ? drift : VD{};
       worst = larger(larger(kept, -kept), worst);
       const VD factor = has_mass > 0.0 ? exp2_of(kept) : VD{};
@@ -196,27 +254,31 @@ class Sweeper {
     return greatest(worst) <= MAX_DRIFT;
   }
 
-  // All rows, strand by strand; whether all sums are resolved. With a pass, its kernel is made on the way.
-  bool sum_rows(const Pass<T>* pass) {
+  // All rows, strand by strand; whether all sums are resolved. Where it is fresh, the kernel is made on the way.
+  bool sum_rows(bool is_fresh) {
     double factors = 0.0;
     for (int64_t j = 0; j < columns; ++j) factors += double(scaling.template as<T>()[j]);
     struct Context {
       Sweeper& self;
-      const Pass<T>* pass;
-      double least;
-    } context{*this, pass, LOST<T> * (factors > 1.0 ? factors : 1.0)};
+      bool is_fresh;
+      double factors;
+    } context{*this, is_fresh, factors};
     parallel(strands, threads, [](void* pointer, int64_t k) {
       const Context& c = *static_cast<Context*>(pointer);
       const FlushToZero guard;
-      c.self.strand(k, c.pass, c.least);
+      c.self.strand(k, c.is_fresh, c.factors);
     }, &context);
     bool is_lost = false;
-    for (int64_t k = 0; k < strands; ++k) is_lost = is_lost || states[k].is_lost;
+    for (int64_t k = 0; k < strands; ++k) {
+      is_lost = is_lost || states[k].is_lost;
+      kept.mended += states[k].mended;
+    }
     return !is_lost;
   }
 
-  void strand(int64_t k, const Pass<T>* pass, double least) {
+  void strand(int64_t k, bool is_fresh, double factors) {
     const int64_t begin = k * per_strand, end = begin + per_strand < rows.n ? begin + per_strand : rows.n;
+    const T* v = scaling.template as<T>();
     T* sums = carry.template as<T>() + k * columns;
     double* total_sums = column_sums.at + k * columns;
     for (int64_t j = 0; j < columns; ++j) total_sums[j] = 0.0;
@@ -229,74 +291,68 @@ class Sweeper {
       }
       carried = 0;
     };
+    Tile<T> tile(*kept.pass);
     for (int64_t i = begin; i < end; i += ROWS) {
-      if (pass) absorb(*pass, i, end);
+      const int count = int(end - i < ROWS ? end - i : ROWS);
+      if (is_fresh) absorb(tile, i, count, kept.is_cut);
       double found[ROWS];
-      dot_rows(i, found);
+      double least_sum = least(factors, factors - kept.dot(i, v, found));
+      for (bool cuts = kept.is_cut; !is_fresh && !is_resolved(found, count, least_sum) && kept.has_room(i); cuts = false) {
+        absorb(tile, i, count, cuts);
+        least_sum = least(factors, factors - kept.dot(i, v, found));
+        ++state.mended;
+        if (!cuts) break;
+        if (!is_resolved(found, count, least_sum)) kept.unmake(i);
+      }
       T factor[ROWS];
-      update_rows(i, found, least, factor, state);
-      add_rows(kernel_row(i), columns, factor, sums);
+      update_rows(i, found, least_sum, factor, state);
+      kept.add(i, factor, sums);
       carried += ROWS;
       if (carried >= CARRY_ROWS) flush();
-      if (state.is_lost && !pass) break;
+      if (state.is_lost && !is_fresh) break;
     }
     flush();
     states[k] = state;
   }
 
-  // Rows i .. i + ROWS of the kernel at the present potentials, shifted by the soft minimum at which f would stay.
-  void absorb(const Pass<T>& pass, int64_t i, int64_t end) {
-    Tile<T> tile(pass);
-    const int count = int(end - i < ROWS ? end - i : ROWS);
-    T m[ROWS] = {};
+  static bool is_resolved(const double* sums, int count, double least_sum) {
+    bool all = true;
+    for (int r = 0; r < count; ++r) all = all && sums[r] > fmax(least_sum, LEAST_SUM) && sums[r] < 1.0 / LEAST_SUM;
+    return all;
+  }
+
+  // Rows i .. i + count of the kernel, shifted by the soft minimum at which f would stay.
+  void absorb(Tile<T>& tile, int64_t i, int count, bool cuts) {
+    const Pass<T>& pass = tile.pass;
+    T m[ROWS];
     double sums[ROWS] = {};
-    for (int r = 0; r < count; ++r) {
+    for (int r = 0; r < ROWS; ++r) {
       const double guess = (rows.potential.at[i + r] + constant) / rows.damping - constant;
-      const double exponent = pass.alpha(i + r) * per_cost - guess;
-      m[r] = __builtin_isfinite(exponent) ? Pass<T>::clamp(exponent) : T(0);
+      const double exponent = r < count ? pass.alpha(i + r) * per_cost - guess : 0.0;
+      m[r] = r >= count ? T(INFINITY) : __builtin_isfinite(exponent) ? Pass<T>::clamp(exponent) : T(0);
     }
-    keep_exponentials(tile, i, i + count, m, kernel_row(i), sums);
+    kept.make(tile, i, i + count, m, cuts, sums);
+    const double low = cuts ? unseen * double(cols.n) : 0.0;
     bool all_safe = true;
-    for (int r = 0; r < count; ++r) all_safe = all_safe && is_safe(sums[r]);
+    for (int r = 0; r < count; ++r) all_safe = all_safe && is_safe(sums[r]) && sums[r] > low;
     if (!all_safe) {
       for (int r = 0; r < count; ++r) {
         m[r] = -Simd<T>::HUGE_SCORE;
         sums[r] = 0.0;
       }
       exp_sums<true>(tile, i, i + count, m, sums);
-      keep_exponentials(tile, i, i + count, m, kernel_row(i), sums);
+      kept.unmake(i);
+      kept.make(tile, i, i + count, m, cuts, sums);
     }
-    for (int r = 0; r < count; ++r) shift.at[i + r] = pass.alpha(i + r) * per_cost - double(m[r]);
-    memset(kernel_row(i + count), 0, size_t(ROWS - count) * size_t(columns) * sizeof(T));
-  }
-
-  // sums_r = sum_j K_(i + r) j v_j, carried to double now and then.
-  void dot_rows(int64_t i, double* sums) const {
-    constexpr int W = WIDTH<T>;
-    const T* v = scaling.template as<T>();
-    for (int r = 0; r < ROWS; ++r) sums[r] = 0.0;
-    for (int64_t from = 0; from < columns; from += SUPER * BLOCK<T>) {
-      const int64_t stop = from + SUPER * BLOCK<T> < columns ? from + SUPER * BLOCK<T> : columns;
-      V sum[ROWS][2] = {};
-      for (int64_t j = from; j < stop; j += 2 * W) {
-        const V left = load(v + j), right = load(v + j + W);
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; ++r) {
-          const T* row = kernel_row(i + r) + j;
-          sum[r][0] = load(row) * left + sum[r][0];
-          sum[r][1] = load(row + W) * right + sum[r][1];
-        }
-      }
-      for (int r = 0; r < ROWS; ++r) sums[r] += total(sum[r][0] + sum[r][1]);
-    }
+    for (int r = 0; r < count; ++r) kept.shift.at[i + r] = pass.alpha(i + r) * per_cost - double(m[r]);
   }
 
   // Soft minima, residual and next potentials of a tile of rows, and their factors in the columns' sums.
-  void update_rows(int64_t i, const double* sums, double least, T* factor, Strand& state) {
+  void update_rows(int64_t i, const double* sums, double least_sum, T* factor, Strand& state) {
     for (int r = 0; r < ROWS; r += WD) {
       const int64_t at = i + r;
       const VD sum = load(sums + r), mass = load(rows.mass.at + at), f = load(rows.potential.at + at);
-      const VD found = load(shift.at + at) - log2_of(sum);
+      const VD found = load(kept.shift.at + at) - log2_of(sum);
       const VD past = load(before.at + at);
       const VD exact_softmin = last_omega == 1.0 ? found : (found + (last_omega - 1.0) * past) / last_omega;
       const VD zero = {};
@@ -306,12 +362,12 @@ class Sweeper {
       const VD moved = f + constant, shifted = found + constant;
       const VD target = rows.damping * shifted, step = target - moved;
       const VD next = s.omega == 1.0 ? target : (1.0 - s.omega) * moved + s.omega * target;
-      const VD w = mass > 0.0 ? exp2_of(next + load(rows.log_mass.at + at) - load(shift.at + at)) : zero;
+      const VD w = mass > 0.0 ? exp2_of(next + load(rows.log_mass.at + at) - load(kept.shift.at + at)) : zero;
       store(softmin.at + at, shifted);
       store(rows.next.at + at, next);
       for (int k = 0; k < WD; ++k) {
         const bool is_point = at + k < rows.n;
-        state.is_lost = state.is_lost || (is_point && !(sum[k] > least && w[k] < MAX_FACTOR));
+        state.is_lost = state.is_lost || (is_point && !(sum[k] > least_sum && w[k] < MAX_FACTOR));
         factor[r + k] = is_point && w[k] < MAX_FACTOR ? T(w[k]) : T(0);
       }
       state.missed += total(mass > 0.0 ? mass * larger(off, -off) : zero);
@@ -325,19 +381,18 @@ class Sweeper {
   bool sum_columns(bool is_fresh) {
     double factors = 0.0;
     for (int64_t k = 0; k < strands; ++k) factors += states[k].factors;
-    const bool is_lost = is_fresh && !has_kernel;
-    const double least = LOST<T> * (factors > 1.0 ? factors : 1.0);
+    const bool is_lost = is_fresh && !kept.is_made;
+    const double least_sum = least(factors, factors);
     int64_t missing = 0;
-    const Scratch list(is_fresh ? cols.n * int64_t(sizeof(int64_t)) : 0);
     for (int64_t j = 0; j < columns; j += WD) {
       VD sum = load(column_sums.at + j);
       for (int64_t k = 1; k < strands; ++k) sum += load(column_sums.at + k * columns + j);
       const VD mass = load(cols.mass.at + j);
       const VD zero = {};
-      store(softmin_columns.at + j, mass > 0.0 ? load(absorbed.at + j) - log2_of(sum) : zero);
+      store(softmin_columns.at + j, mass > 0.0 ? load(kept.absorbed.at + j) - log2_of(sum) : zero);
       for (int k = 0; k < WD; ++k) {
-        if (!(mass[k] > 0.0) || (sum[k] > least && !is_lost)) continue;
-        if (!is_fresh) return false;
+        if (!(mass[k] > 0.0) || (sum[k] > least_sum && !is_lost)) continue;
+        if (!is_fresh && STRAY * (missing + 1) > cols.n) return false;
         list.as<int64_t>()[missing++] = j + k;
       }
     }
@@ -347,7 +402,6 @@ class Sweeper {
       store(exact.at + j, target);
       store(cols.next.at + j, s.omega == 1.0 ? target : (1.0 - s.omega) * moved + s.omega * target);
     }
-    has_kernel = has_kernel || !is_fresh;
     return true;
   }
 
@@ -396,7 +450,6 @@ class Sweeper {
 
   // What the caller gets; columns without mass have taken no part and get the soft minimum at the last f.
   void finish() {
-    const Scratch list(cols.n * int64_t(sizeof(int64_t)));
     int64_t massless = 0;
     for (int64_t j = 0; j < cols.n; ++j)
       if (!(cols.mass.at[j] > 0.0)) list.as<int64_t>()[massless++] = j;

@@ -30,11 +30,26 @@ struct Step {
   void *f_raw, *f_next, *g_raw;  // (n,), (n,), (m,)
 };
 
+// What a kernel leaves for its next call, whatever its dtype and instruction set.
+struct Keeper {
+  void* state = nullptr;
+  void (*release)(void*) = nullptr;
+  Keeper() = default;
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+  ~Keeper() { clear(); }
+  void clear() {
+    if (state) release(state);
+    state = nullptr;
+  }
+};
+
 // Relaxed sweeps of one problem; see kernels/sinkhorn_sweeps/front.py for the equations.
 struct Sweeps {
   const void *a, *b, *f, *g, *before;  // weights, potentials, soft minimum of the last sweep or null
   double epsilon, rho_a, rho_b, omega, last_omega, dual, tolerance;
   int64_t count;
+  Keeper* keeper;
   void *next_f, *next_g, *exact_g, *softmin;  // (n,), (m,), (m,), (n,)
   double *residuals, *changes;                // (count,)
   int64_t* done;                              // sweeps that were made

@@ -1,4 +1,4 @@
-"""Blocks of sweeps in the compiled extension: each problem by one thread, its kernel kept between sweeps."""
+"""Blocks of sweeps in the compiled extension: each problem by one thread, its kernel kept between sweeps and blocks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["sinkhorn_sweeps", "why_not"]
 
+KEPT_ENTRIES = 1 << 26  # entries of all kernels of a call up to which they are kept for the next: 256 MiB in float32
+
 
 def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
     """See `isotherm.kernels.sinkhorn_sweeps`."""
     outputs = [_outputs(problem) for problem in problems]
-    bound = [_bind(problem, *out) for problem, out in zip(problems, outputs, strict=True)]
+    kernels = [extension.Keeper() if problem.kernel is None else problem.kernel for problem in problems]
+    bound = [_bind(*one) for one in zip(problems, kernels, outputs, strict=True)]
     extension.sinkhorn_sweeps(bound, torch.get_num_threads())
+    is_kept = sum(problem.costs.shape[0] * problem.costs.shape[1] for problem in problems) <= KEPT_ENTRIES
     found = []
-    for one, (f, g, exact_g, softmin) in zip(bound, outputs, strict=True):
+    for one, kernel, (f, g, exact_g, softmin) in zip(bound, kernels, outputs, strict=True):
         residuals, changes, dual, has_dropped = one.found()
         found.append(
             Swept(
                 f=f, g=g, exact_g=exact_g, softmin=softmin,
                 residuals=residuals, changes=changes, dual=dual, has_dropped=has_dropped,
+                kernel=kernel if is_kept else None,
             )
         )  # fmt: skip
     return found
@@ -42,10 +47,10 @@ def _outputs(problem: Sweeps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.empty_like(f), torch.empty_like(g), torch.empty_like(g), torch.empty_like(f)
 
 
-def _bind(problem: Sweeps, f: Tensor, g: Tensor, exact_g: Tensor, softmin: Tensor) -> Any:
+def _bind(problem: Sweeps, kernel: Any, outputs: tuple[Tensor, ...]) -> Any:
     """A problem as the extension takes it."""
     p = problem
     before = None if p.last_softmin is None or p.last_omega == 1.0 else plain(p.last_softmin)
     settings = (p.epsilon, p.rho_a, p.rho_b, p.omega, p.last_omega, p.dual, p.tolerance)
     given = (plain(p.a), plain(p.b), plain(p.f), plain(p.g), before)
-    return extension.Sweeps(bind(p.costs), *given, settings, p.count, *map(handed, (f, g, exact_g, softmin)))
+    return extension.Sweeps(bind(p.costs), *given, settings, p.count, kernel, *map(handed, outputs))

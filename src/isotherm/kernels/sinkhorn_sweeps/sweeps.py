@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +32,7 @@ class Sweeps:
         last_softmin: Soft minimum of the rows in the sweep before, with its constant, shape (N,); wanted where
             `last_omega` is not 1.
         dual: Dual value after the sweep before, units of cost times mass; -inf where unknown.
+        kernel: What an earlier block of sweeps on the same costs at the same temperature has kept; used and changed.
     """
 
     costs: CostSource
@@ -48,6 +49,7 @@ class Sweeps:
     last_omega: float = 1.0
     last_softmin: Tensor | None = None
     dual: float = -math.inf
+    kernel: Any = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,6 +66,7 @@ class Swept:
         changes: How far f was from its update before each sweep, the root of the weighted sum of squares.
         dual: Dual value after the last relaxed sweep; what was given where none was.
         has_dropped: Whether that is below the one before by more than rounding; the sweeps end there.
+        kernel: What the next block of sweeps may use; None where nothing is kept.
     """
 
     f: Tensor
@@ -74,3 +77,4 @@ class Swept:
     changes: list[float]
     dual: float
     has_dropped: bool
+    kernel: Any = None
