@@ -37,6 +37,7 @@ WATCHED = 10  # iterations from which the rest is predicted
 TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
 LOW_DIMENSION = 4  # up to which cells of points are compact
 LONG = 100  # predicted iterations above which annealing pays
+BLOCKED_LONG = 500  # the same where sweeps are products with a kernel that annealing would have to make anew
 
 
 class Choice(NamedTuple):
@@ -53,9 +54,10 @@ class Auto(AbstractSolver):
     A cloud against itself has its own, shorter iteration. In float64 the log domain comes with Newton's method, which
     takes over where alternation turns slow; tolerances of 1e-6 and less always do.
 
-    The first iterations run at the temperature that was asked for. If they predict more than some hundred others, the
-    solve starts again, hot, and cools; otherwise it goes on. If they predict more than the budget, and the plan so far
-    falls into clusters, what has to pass between these is found first, as a small problem of its own.
+    The first iterations run at the temperature that was asked for. If they predict more than some hundred others, or
+    some five hundred where sweeps come in compiled blocks, the solve starts again, hot, and cools; otherwise it goes on.
+    If they predict more than the budget, and the plan so far falls into clusters, what has to pass between these is
+    found first, as a small problem of its own.
 
     Attributes:
         tolerance: L1 error of the marginals, per unit of mass, at which to stop.
@@ -117,7 +119,7 @@ class Auto(AbstractSolver):
             obstacles = [f"{sources} x {targets} costs are recomputed rather than stored"]
         elif is_double and self.tolerance <= TIGHT:
             obstacles = [f"a tolerance of {self.tolerance:.0e} may need Newton's method"]
-        elif (costs := block_costs(problem)) is not None and is_swept(costs, problem.a):
+        elif _is_blocked(problem):
             few = f"{sources} x {targets} costs are few enough for sweeps in compiled blocks"
             return Choice(LogSinkhorn(**self._settings()), few)
         else:
@@ -139,7 +141,8 @@ class Auto(AbstractSolver):
         is_double = problem.geometry.dtype == torch.float64
         patient = Newton(**self._settings()) if is_double and isinstance(solver, LogSinkhorn) else solver
         annealed = Annealed(solver=patient)
-        watch = _Watch(solver.rule().tolerance, callback, lambda: len(annealed.schedule(problem)) > 1)
+        long = BLOCKED_LONG if _is_blocked(problem) else LONG
+        watch = _Watch(solver.rule().tolerance, callback, long, lambda: len(annealed.schedule(problem)) > 1)
         solution = yield from solver.work(problem, callback=watch)
         if not watch.has_given_up:
             return _explained(solution, reason)
@@ -174,6 +177,12 @@ class Auto(AbstractSolver):
         return _explained(found, reason)
 
 
+def _is_blocked(problem: Problem) -> bool:
+    """Whether sweeps come in compiled blocks."""
+    costs = block_costs(problem)
+    return costs is not None and is_swept(costs, problem.a)
+
+
 def _is_low_dimensional(problem: Problem) -> bool:
     """Whether cells of points are small beside the cloud, so that most pairs of them can be left out."""
     points = problem.geometry.source_points
@@ -189,8 +198,8 @@ def _explained(solution: Solution, reason: str) -> Solution:
 class _Watch:
     """A callback that ends a solve whose first iterations predict a long one."""
 
-    def __init__(self, tolerance: float, callback: Callback | None, can_anneal: Callable[[], bool]) -> None:
-        self.tolerance, self.callback, self.can_anneal = tolerance, callback, can_anneal
+    def __init__(self, tolerance: float, callback: Callback | None, long: int, can_anneal: Callable[[], bool]) -> None:
+        self.tolerance, self.callback, self.long, self.can_anneal = tolerance, callback, long, can_anneal
         self.history: list[Check] = []
         self.predicted = 0.0
         self.has_given_up = False
@@ -207,6 +216,6 @@ class _Watch:
             self.callback(check)
         if is_early and check.iteration >= WATCHED and len(self.history) > 1:
             self.predicted = remaining_iterations(self.history, self.tolerance)
-            if self.predicted > LONG and self.can_anneal():
+            if self.predicted > self.long and self.can_anneal():
                 self.has_given_up = True
                 raise StopSolve

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from isotherm.kernels import (
     Formula,
-    RowUpdate,
     Sweeps,
     Swept,
     is_swept,
-    sinkhorn_step,
     sinkhorn_sweeps,
     softmin,
     sort_into_cells,
 )
 from isotherm.solvers.relaxation import AbstractAlternation
+from isotherm.solvers.stopping import rounding_floor
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 BLOCKED_ENTRIES = 1 << 22  # pairs whose exponentials are kept between sweeps: 16 MiB in float32
 SORTED_ENTRIES = 1 << 16  # pairs from which on points are sorted, so that distant ones can be left out together
+COARSEST = 1e-2  # residual that float32 has to reach to be of use in float64
+ABOVE_FLOOR = 30.0  # factor within which a residual that falls no more is at its floor
 CELL = 8  # points of the smallest cells that they are sorted into
 
 
@@ -48,8 +50,32 @@ def cell_orders(costs: Formula) -> tuple[Tensor, Tensor] | None:
     return sort_into_cells(costs.x.detach().double(), CELL), sort_into_cells(costs.y.detach().double(), CELL)
 
 
+def single_floor(problem: Problem) -> float | None:
+    """The residual down to which a problem in float64 can be swept in float32; None where it is too small or too cold."""
+    sources, targets = problem.geometry.shape
+    if problem.geometry.dtype != torch.float64 or sources * targets < SORTED_ENTRIES:
+        return None
+    floor = rounding_floor(problem, torch.float32)
+    return floor if floor < COARSEST else None
+
+
+class Sides(NamedTuple):
+    """What sweeps are made on, in the order of the cells and in one precision."""
+
+    costs: Formula
+    a: Tensor  # (N,)
+    b: Tensor  # (M,)
+
+    def to(self, dtype: torch.dtype) -> Sides:
+        """The same numbers in another precision."""
+        x, y = self.costs.x.to(dtype), None if self.costs.y is None else self.costs.y.to(dtype)
+        return Sides(replace(self.costs, x=x, y=y), self.a.to(dtype), self.b.to(dtype))
+
+
 class BlockedAlternation(AbstractAlternation):
     """The iterates of `Alternation`, as many at a time as there are to the next estimate of the relaxation.
+
+    In float64 the first sweeps are made in float32, as long as its rounding does not show in the residual.
 
     Args:
         problem: What is solved.
@@ -59,28 +85,38 @@ class BlockedAlternation(AbstractAlternation):
     """
 
     def __init__(self, problem: Problem, costs: Formula, f: Tensor | None, relaxation: float | None) -> None:
-        self.order = cell_orders(costs)
-        self.problem, self.costs = problem.detach(), costs
-        self.a, self.b = self.problem.a, self.problem.b
+        self.problem, self.order, self.kernel = problem.detach(), cell_orders(costs), None
+        self.fine = Sides(costs, self.problem.a, self.problem.b)
         if self.order is not None:
             rows, columns = self.order
             assert costs.y is not None, "this is our bug: only points have cells"
-            self.costs = replace(costs, x=costs.x[rows], y=costs.y[columns])
-            self.a, self.b, f = self.a[rows], self.b[columns], None if f is None else f[rows]
-        damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
-        f, t = self._first(f)
-        self.kernel = None
-        super().__init__(f, damping_b * t, relaxation)
+            sorted_costs = replace(costs, x=costs.x[rows], y=costs.y[columns])
+            self.fine, f = Sides(sorted_costs, self.fine.a[rows], self.fine.b[columns]), None if f is None else f[rows]
+        self.floor, self.reached = single_floor(self.problem), math.inf
+        self.sides = self.fine if self.floor is None else self.fine.to(torch.float32)
+        f, g = self._first(None if f is None else f.to(self.sides.a.dtype))
+        super().__init__(f, g, relaxation)
 
     def _first(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
-        """f, or that of g = 0, and the soft minimum of the columns for it."""
-        problem, epsilon = self.problem, self.problem.epsilon
-        log_a, log_b = (epsilon * weights.log() for weights in (self.a, self.b))
+        """f, or that of g = 0, and the potential of the columns that is exact for it."""
+        (costs, a, b), epsilon = self.sides, self.problem.epsilon
         if f is not None:
-            return f, softmin(self.costs.transpose(), f + log_a, epsilon=epsilon)
-        update = RowUpdate(1.0 / (1.0 + epsilon / problem.rho_a))
-        zero = torch.zeros_like(self.a)
-        return sinkhorn_step(self.costs, zero, log_b, log_a, update, epsilon=epsilon)[1:]
+            softness = 1.0 + epsilon / self.problem.rho_b
+            return f, softmin(costs.transpose(), f + epsilon * a.log(), epsilon=epsilon) / softness
+        rho_a, rho_b = self.problem.rho_a, self.problem.rho_b
+        zero = Sweeps(
+            costs=costs,
+            a=a,
+            b=b,
+            f=torch.zeros_like(a),
+            g=torch.zeros_like(b),
+            epsilon=epsilon,
+            rho_a=rho_a,
+            rho_b=rho_b,
+        )
+        swept = sinkhorn_sweeps([zero])[0]
+        self.kernel = swept.kernel
+        return swept.f, swept.exact_g
 
     def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
         """Ask for the sweeps to the next estimate of the relaxation; see `AbstractIteration.advance`."""
@@ -88,6 +124,8 @@ class BlockedAlternation(AbstractAlternation):
         swept = yield self.asked
         is_estimate = [self.is_relaxed] + [self._omega() != 1.0] * (len(swept.residuals) - 1)
         self._take(swept)
+        if self.floor is not None and self._is_at_floor(swept):
+            self._refine()
         return list(zip(swept.residuals, is_estimate, strict=True))
 
     def step(self) -> Tensor:
@@ -98,12 +136,12 @@ class BlockedAlternation(AbstractAlternation):
         return torch.tensor(swept.residuals[0], dtype=self.f.dtype)
 
     def potentials(self) -> tuple[Tensor, Tensor]:
-        """(f, g) in the user's order, shapes (N,) and (M,), the target marginal exact."""
+        """(f, g) in the user's order, shapes (N,) and (M,), the target marginal exact to the precision so far."""
+        f, g = self.f.to(self.fine.a.dtype), self.exact_g.to(self.fine.a.dtype)
         if self.order is None:
-            return self.f, self.exact_g
-        found = zip((self.f, self.exact_g), self.order, strict=True)
-        f, g = (torch.empty_like(potential).index_copy_(0, order, potential) for potential, order in found)
-        return f, g
+            return f, g
+        rows, columns = self.order
+        return torch.empty_like(f).index_copy_(0, rows, f), torch.empty_like(g).index_copy_(0, columns, g)
 
     def go_back(self, count: int) -> Generator[Sweeps, Swept, None]:
         """See `AbstractIteration.go_back`: the last block again, so far only."""
@@ -116,10 +154,11 @@ class BlockedAlternation(AbstractAlternation):
         if omega != self.relaxation.omega or (self.is_plain and self.relaxation.fixed != 1.0):
             count = 1
         last_omega, last_softmin = self.last or (1.0, None)
+        costs, a, b = self.sides
         return Sweeps(
-            costs=self.costs,
-            a=self.a,
-            b=self.b,
+            costs=costs,
+            a=a,
+            b=b,
             f=self.f,
             g=self.g,
             epsilon=problem.epsilon,
@@ -127,12 +166,27 @@ class BlockedAlternation(AbstractAlternation):
             rho_b=problem.rho_b,
             omega=omega,
             count=min(count, self.relaxation.due()),
-            tolerance=tolerance,
+            tolerance=tolerance if self.floor is None or tolerance < 0 else max(tolerance, self.floor),
             last_omega=last_omega,
             last_softmin=last_softmin,
             dual=self.dual,
             kernel=self.kernel,
         )
+
+    def _is_at_floor(self, swept: Swept) -> bool:
+        """Whether rounding shows: the residual is as small as can be told, or falls no more a little above that."""
+        assert self.floor is not None, "this is our bug: only float32 has a floor"
+        before, self.reached = self.reached, swept.residuals[-1]
+        if not self.reached < ABOVE_FLOOR * self.floor:
+            return math.isnan(self.reached)
+        return self.reached <= self.floor or self.reached >= before or swept.has_dropped
+
+    def _refine(self) -> None:
+        """Go on in the problem's own precision, with the factor that was found."""
+        self.sides, self.floor, self.kernel, self.dual = self.fine, None, None, -math.inf
+        self.f, self.g, self.exact_g = (h.to(self.fine.a.dtype) for h in (self.f, self.g, self.exact_g))
+        if self.last is not None:
+            self.last = self.last[0], self.last[1].to(self.fine.a.dtype)
 
     def _take(self, swept: Swept) -> None:
         """Go on from what the sweeps came to."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from isotherm.kernels import RowUpdate, is_fused, sinkhorn_step
 from isotherm.solvers.abstract import AbstractSinkhorn
 from isotherm.solvers.blocks import BlockedAlternation, block_costs
-from isotherm.solvers.relaxation import AbstractSweep, Alternation, check_relaxation
+from isotherm.solvers.relaxation import AbstractAlternation, AbstractSweep, Alternation, check_relaxation
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
 
 if TYPE_CHECKING:
@@ -64,10 +64,23 @@ class LogSinkhorn(AbstractSinkhorn):
 
     def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> AbstractIteration:
         """Begin iterating; in blocks of sweeps where the problem is small."""
-        f = None if potentials is None else potentials[0]
-        if (costs := block_costs(problem)) is not None:
-            return BlockedAlternation(problem, costs, f, self.relaxation)
-        return Alternation(problem, LogSweep(problem), f, self.relaxation)
+        return alternation(problem, None if potentials is None else potentials[0], self.relaxation)
+
+
+def alternation(problem: Problem, f: Tensor | None, relaxation: float | None) -> AbstractAlternation:
+    """The alternation in the log domain: in blocks of sweeps where the problem is small.
+
+    Args:
+        problem: What is solved.
+        f: Potential of the sources to start from, shape (N,), or None for that of g = 0.
+        relaxation: The factor omega; None to find it on the way, 1 for Sinkhorn's iteration.
+
+    Returns:
+        The iteration, not yet begun.
+    """
+    if (costs := block_costs(problem)) is not None:
+        return BlockedAlternation(problem, costs, f, relaxation)
+    return Alternation(problem, LogSweep(problem), f, relaxation)
 
 
 class LogSweep(AbstractSweep):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -13,12 +14,15 @@ from torch import Tensor
 from isotherm._checks import check_positive
 from isotherm.objective import marginal_dual
 from isotherm.solvers.abstract import AbstractSinkhorn
-from isotherm.solvers.log_sinkhorn import LogSweep
-from isotherm.solvers.relaxation import Alternation
-from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
+from isotherm.solvers.log_sinkhorn import LogSweep, alternation
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration, look_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isotherm.kernels import Sweeps, Swept
     from isotherm.problem import Problem
+    from isotherm.solvers.stopping import Look
 
 SLOW = 200  # iterations that the present rate predicts, above which Newton's method takes over
 SEEN = 40  # iterations from which the rate is taken
@@ -98,13 +102,21 @@ class NewtonIteration(AbstractIteration):
 
     def __init__(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None, settings: Newton) -> None:
         self.problem, self.settings = problem, settings
-        self.sweep = LogSweep(problem)
-        self.alternation = Alternation(problem, self.sweep, None if potentials is None else potentials[0], None)
+        self.damping_b = 1.0 / (1.0 + problem.epsilon / problem.rho_b)
+        self.alternation = alternation(problem, None if potentials is None else potentials[0], None)
+        self.look_every = look_interval(problem.geometry)
+        self.steps = 0
+        self.seen: deque[Tensor | float] = deque(maxlen=SEEN)  # residuals of alternation
         self.point: Point | None = None
         self.modes: Tensor | None = None  # (N, K)
         self.before = 1.0  # the residual one Newton step ago
         self.taken_over_at: int | None = None
-        self.work = self._work()
+        self.work: Work | None = None  # what has taken over
+
+    @cached_property
+    def sweep(self) -> LogSweep:
+        """The soft minima behind Newton's method."""
+        return LogSweep(self.problem)
 
     def describe(self, solver: str) -> str:
         """See `AbstractIteration.describe`; what did not take over goes unnamed."""
@@ -131,43 +143,57 @@ class NewtonIteration(AbstractIteration):
 
     def step(self) -> Tensor:
         """Two passes; the residual of the present pair."""
-        return next(self.work)
+        if self.work is not None:
+            return next(self.work)
+        residual = self.alternation.step()
+        self._note([residual])
+        return residual
 
-    def _work(self) -> Work:
-        """All steps, one after the other, without end."""
-        yield from self._alternate()
-        self.taken_over_at = self.alternation.steps + 1
-        self.point = self._at(self.alternation.f)
+    def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
+        """See `AbstractIteration.advance`: in blocks while alternation makes them."""
+        if self.work is not None:
+            return [(self.step(), self.is_relaxed)]
+        looks = yield from self.alternation.advance(count, tolerance)
+        self._note([residual for residual, _ in looks])
+        return looks
+
+    def go_back(self, count: int) -> Generator[Sweeps, Swept, None]:
+        """See `AbstractIteration.go_back`."""
+        if self.point is None:
+            yield from self.alternation.go_back(count)
+
+    def _note(self, residuals: Sequence[Tensor | float]) -> None:
+        """Note steps of alternation, and let Newton's method take over where they have become slow."""
+        self.seen.extend(residuals)
+        self.steps += len(residuals)
+        if len(self.seen) < SEEN or self.steps % self.look_every:
+            return
+        first, last = float(self.seen[0]), float(self.seen[-1])
+        if not self.settings.tolerance < last <= self.settings.switch:
+            return
+        way = torch.tensor([first / last, last / self.settings.tolerance]).log()
+        if not 0 < float(way[1]) * SEEN < SLOW * float(way[0]):
+            self.work = self._newton()
+
+    def _newton(self) -> Work:
+        """All steps that follow alternation, one after the other, without end."""
+        self.taken_over_at = self.steps + 1
+        self.point = self._at(self.alternation.potentials()[0])
         yield self.point.residual
         while True:
             direction = yield from self._direction(self.point)
             has_risen = yield from self._search(self.point, direction)
             if not has_risen:
                 break
-        self.alternation = Alternation(self.problem, self.sweep, self.point.f, 1.0)
+        self.alternation = alternation(self.problem, self.point.f, 1.0)
         self.point = None
         while True:  # rounding: plain steps lose nothing
             yield self.alternation.step()
 
-    def _alternate(self) -> Work:
-        """Steps of alternation until they have become slow."""
-        seen: deque[Tensor] = deque(maxlen=SEEN)
-        while True:
-            seen.append(self.alternation.step())
-            yield seen[-1]
-            if len(seen) < SEEN or self.alternation.steps % self.alternation.look_every:
-                continue
-            first, last = float(seen[0]), float(seen[-1])
-            if not self.settings.tolerance < last <= self.settings.switch:
-                continue
-            way = torch.tensor([first / last, last / self.settings.tolerance]).log()
-            if not 0 < float(way[1]) * SEEN < SLOW * float(way[0]):
-                return
-
     def _at(self, f: Tensor) -> Point:
         """Two passes: the best g for f, then the rows' masses."""
         problem, epsilon = self.problem, self.problem.epsilon
-        g = self.alternation.damping_b * self.sweep.columns(f)
+        g = self.damping_b * self.sweep.columns(f)
         softmin = self.sweep.rows(g)
         wanted = problem.a * (-f / problem.rho_a).exp()
         gradient = torch.where(problem.a > 0, wanted - problem.a * ((f - softmin) / epsilon).exp(), 0.0)
@@ -183,7 +209,7 @@ class NewtonIteration(AbstractIteration):
         wanted = problem.a * (-point.f / problem.rho_a).exp()
         column = problem.b * (-point.g / problem.rho_b).exp()
         diagonal = (wanted - point.gradient) / epsilon + wanted / problem.rho_a
-        share = torch.where(column > 0, self.alternation.damping_b / torch.where(column > 0, column, 1.0), 0.0)
+        share = torch.where(column > 0, self.damping_b / torch.where(column > 0, column, 1.0), 0.0)
         # The diagonal of P diag(1 / c) P' holds the plan's squares: the plan at half the temperature.
         squares = self.sweep.costs.plan_apply(p, q, share[:, None], epsilon=epsilon / 2)[:, 0] / epsilon
         whole = torch.maximum(diagonal - squares, LEAST * diagonal)

@@ -321,9 +321,11 @@ def fix_gauge(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     return f + shift, g - shift
 
 
-def rounding_floor(problem: Problem) -> float:
+def rounding_floor(problem: Problem, dtype: torch.dtype | None = None) -> float:
     """Relative error of a plan entry from rounding the exponent: unit roundoff times cost scale over epsilon."""
-    return torch.finfo(problem.geometry.dtype).eps * max(1.0, problem.geometry.coordinate_scale / problem.epsilon)
+    return torch.finfo(dtype or problem.geometry.dtype).eps * max(
+        1.0, problem.geometry.coordinate_scale / problem.epsilon
+    )
 
 
 def _advice(
