@@ -37,7 +37,7 @@ WATCHED = 10  # iterations from which the rest is predicted
 TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
 LOW_DIMENSION = 4  # up to which cells of points are compact
 LONG = 100  # predicted iterations above which annealing pays
-BLOCKED_LONG = 500  # the same where sweeps are products with a kernel that annealing would have to make anew
+BLOCKED_LONG = 250  # the same where sweeps are products with a kernel that annealing would have to make anew
 
 
 class Choice(NamedTuple):
@@ -55,7 +55,7 @@ class Auto(AbstractSolver):
     takes over where alternation turns slow; tolerances of 1e-6 and less always do.
 
     The first iterations run at the temperature that was asked for. If they predict more than some hundred others, or
-    some five hundred where sweeps come in compiled blocks, the solve starts again, hot, and cools; otherwise it goes on.
+    some 250 where sweeps come in compiled blocks, the solve starts again, hot, and cools; otherwise it goes on.
     If they predict more than the budget, and the plan so far falls into clusters, what has to pass between these is
     found first, as a small problem of its own.
 
