@@ -218,7 +218,7 @@ def test_triton_why_not_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert why_missing() == ["no CUDA device was found (and TRITON_INTERPRET=1 is not set)"]
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("isotherm.kernels.triton_launch._is_installed", lambda: False)
     formula = Formula("dot", torch.zeros(1, 1), torch.zeros(1, 1))
     assert why_missing() == ["triton is not installed: pip install 'isotherm[triton]'"]
     assert why_not(formula) == [*why_missing(), "tensors are on cpu; Triton kernels need CUDA (or TRITON_INTERPRET=1)"]

@@ -10,6 +10,7 @@ import importlib.util
 import math
 import os
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Literal, NamedTuple, get_args
 
@@ -206,9 +207,15 @@ def why_no_operator(costs: CostSource | Formula, *tensors: Tensor | None) -> lis
     return reasons
 
 
+@cache
+def _is_installed() -> bool:
+    """Whether Triton can be imported; a search of the path costs more than a pass over a small problem."""
+    return importlib.util.find_spec("triton") is not None
+
+
 def _why_no_launch(costs: CostSource | Formula, *tensors: Tensor | None) -> list[str]:
     """Reasons against any Triton kernel for these inputs."""
-    reasons = [] if importlib.util.find_spec("triton") else [NOT_INSTALLED]
+    reasons = [] if _is_installed() else [NOT_INSTALLED]
     formula = costs if isinstance(costs, Formula) else formula_of(costs)
     if formula is None:
         return [*reasons, f"{costs} is not a formula the kernels know: |x - y|^2, |x - y|, x.y or a stored matrix"]
@@ -236,7 +243,7 @@ def _why_no_launch(costs: CostSource | Formula, *tensors: Tensor | None) -> list
 
 def why_missing() -> list[str]:
     """Why there are no Triton kernels at all; empty where there are."""
-    if importlib.util.find_spec("triton") is None:
+    if not _is_installed():
         return [NOT_INSTALLED]
     if not torch.cuda.is_available() and not is_interpreted():
         return ["no CUDA device was found (and TRITON_INTERPRET=1 is not set)"]

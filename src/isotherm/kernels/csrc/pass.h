@@ -18,6 +18,7 @@ constexpr int64_t BLOCK = 2048 / int64_t(sizeof(T));  // columns of a block: 16 
 constexpr int64_t SUPER = 8;            // blocks whose packed points are used by all tiles of a chunk in turn, at most
 constexpr int64_t SUPER_BYTES = 1 << 19;  // and their points' bytes: they stay in second-level cache
 constexpr int64_t MAX_CHUNK = 256;      // rows that a thread takes at a time, at most
+constexpr int64_t STRIP = 64;           // rows of a stored matrix that are read together where its columns are contiguous
 constexpr int MAX_DIFFERENCES = 8;      // dimensions up to which squared distances come from differences
 constexpr double LOG2E = 1.4426950408889634074;
 
@@ -201,20 +202,30 @@ struct Pass {
   }
 };
 
+// Whether a stored matrix has its columns, and not its rows, next to each other in memory.
+inline bool is_by_columns(const Costs& costs) {
+  return costs.kind == Kind::Stored && costs.row_stride == 1 && costs.column_stride > 1 && !costs.row_index;
+}
+
 // The rows of one tile, and base costs of a block of columns for each of them.
 template <class T>
 struct Tile {
+  // Rows of a strip begin in different sets of the first-level cache.
+  static constexpr int64_t STRIP_STRIDE = BLOCK<T> + 64 / int64_t(sizeof(T));
   const Pass<T>& pass;
-  Scratch x, buffer;
-  int64_t first = 0;
+  Scratch x, buffer, strip;
+  int64_t first = 0, last = 0;  // the tile's first row, and where the rows that come after it end
+  int64_t strip_first = 0, strip_end = 0, strip_column = -1;  // what the strip holds
   int count = 0;
   const T* base[ROWS];  // ROWS pointers to `vectors` vectors; rows past the last repeat it
 
   explicit Tile(const Pass<T>& pass_)
-      : pass(pass_), x(ROWS * pass_.costs.d * int64_t(sizeof(T))), buffer(ROWS * BLOCK<T> * int64_t(sizeof(T))) {}
+      : pass(pass_), x(ROWS * pass_.costs.d * int64_t(sizeof(T))), buffer(ROWS * BLOCK<T> * int64_t(sizeof(T))),
+        strip(is_by_columns(pass_.costs) ? STRIP * STRIP_STRIDE * int64_t(sizeof(T)) : 0, false) {}
 
   void begin(int64_t i, int64_t end) {
     first = i;
+    last = end;
     count = int(end - i < ROWS ? end - i : ROWS);
     if (pass.costs.kind == Kind::Stored) return;
     const int64_t D = pass.costs.d;
@@ -240,6 +251,7 @@ struct Tile {
       return;
     }
     const int64_t left = pass.costs.m - j < width ? pass.costs.m - j : width;
+    if (is_by_columns(pass.costs)) return strip_block(j, width, left);
     const T* rows[ROWS];
     for (int r = 0; r < ROWS; ++r) {
       rows[r] = matrix + source(r) * pass.costs.row_stride + j * step;
@@ -247,6 +259,26 @@ struct Tile {
     }
     for (int64_t k = 0; k < width; ++k)
       for (int r = 0; r < ROWS; ++r) out[r * BLOCK<T> + k] = k < left ? rows[r][k * step] : T(0);
+  }
+
+  // The same from a strip of rows that this tile and the ones after it share: columns are read in runs of STRIP numbers.
+  void strip_block(int64_t j, int64_t width, int64_t left) {
+    T* out = strip.template as<T>();
+    if (strip_column != j || first < strip_first || first + count > strip_end) {
+      strip_first = first;
+      strip_end = last - first < STRIP ? last : first + STRIP;
+      strip_column = j;
+      constexpr int64_t S = SQUARE<T>;
+      const int64_t step = pass.costs.column_stride, rows = strip_end - strip_first;
+      const T* source = static_cast<const T*>(pass.costs.x) + strip_first + j * step;
+      for (int64_t k = 0; k < width; k += S) {
+        int64_t r = 0;
+        for (; k + S <= left && r + S <= rows; r += S) transpose(source + k * step + r, step, out + r * STRIP_STRIDE + k, STRIP_STRIDE);
+        for (; r < rows; ++r)
+          for (int64_t c = k; c < k + S; ++c) out[r * STRIP_STRIDE + c] = c < left ? source[c * step + r] : T(0);
+      }
+    }
+    for (int r = 0; r < ROWS; ++r) base[r] = out + (first - strip_first + (r < count ? r : count - 1)) * STRIP_STRIDE;
   }
 };
 
@@ -263,7 +295,7 @@ struct Share {
     if (!c.starts) {
       first = 0;
       last = (pass.columns + BLOCK<T> - 1) / BLOCK<T>;
-      group = pass.super / BLOCK<T>;
+      group = is_by_columns(c) ? 1 : pass.super / BLOCK<T>;
       return;
     }
     const int64_t r = begin / c.cell;
@@ -313,6 +345,7 @@ INLINE void sweep(Tile<T>& tile, int64_t begin, int64_t end, Visit visit, Done d
 
 // Rows that a thread takes at a time. Those of a stored matrix are read from end to end; points are used again.
 inline int64_t chunk_rows(const Costs& costs) {
+  if (is_by_columns(costs)) return STRIP;
   const int64_t chunk = costs.kind == Kind::Stored ? ROWS : (costs.n / 64 + ROWS) / ROWS * ROWS;
   return chunk < MAX_CHUNK ? chunk : MAX_CHUNK;
 }

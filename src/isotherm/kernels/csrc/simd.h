@@ -149,6 +149,50 @@ INLINE VD exp2_of(VD t) {
 }
 #endif
 
+// out[c][r] = in[r][c] for SQUARE x SQUARE numbers: halves of ever smaller blocks are exchanged between pairs of rows.
+template <class T>
+constexpr int SQUARE = 32 / int(sizeof(T));
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, I{__VA_ARGS__})
+#endif
+INLINE void transpose(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
+  typedef float V __attribute__((vector_size(32)));
+  [[maybe_unused]] typedef int32_t I __attribute__((vector_size(32)));
+  V a[8], b[8];
+  for (int r = 0; r < 8; ++r) memcpy(&a[r], in + r * in_stride, 32);
+  for (int r = 0; r < 4; ++r) {
+    b[r] = SHUFFLE(a[r], a[r + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    b[r + 4] = SHUFFLE(a[r], a[r + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  for (int r = 0; r < 8; r += 4)
+    for (int k = r; k < r + 2; ++k) {
+      a[k] = SHUFFLE(b[k], b[k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[k + 2] = SHUFFLE(b[k], b[k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int r = 0; r < 8; r += 2) {
+    b[r] = SHUFFLE(a[r], a[r + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    b[r + 1] = SHUFFLE(a[r], a[r + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int r = 0; r < 8; ++r) memcpy(out + r * out_stride, &b[r], 32);
+}
+INLINE void transpose(const double* in, int64_t in_stride, double* out, int64_t out_stride) {
+  typedef double V __attribute__((vector_size(32)));
+  [[maybe_unused]] typedef int64_t I __attribute__((vector_size(32)));
+  V a[4], b[4];
+  for (int r = 0; r < 4; ++r) memcpy(&a[r], in + r * in_stride, 32);
+  for (int r = 0; r < 2; ++r) {
+    b[r] = SHUFFLE(a[r], a[r + 2], 0, 1, 4, 5);
+    b[r + 2] = SHUFFLE(a[r], a[r + 2], 2, 3, 6, 7);
+  }
+  for (int r = 0; r < 4; r += 2) {
+    a[r] = SHUFFLE(b[r], b[r + 1], 0, 4, 2, 6);
+    a[r + 1] = SHUFFLE(b[r], b[r + 1], 1, 5, 3, 7);
+  }
+  for (int r = 0; r < 4; ++r) memcpy(out + r * out_stride, &a[r], 32);
+}
+
 template <int Bytes>
 struct Doubles {
   typedef double V __attribute__((vector_size(Bytes)));

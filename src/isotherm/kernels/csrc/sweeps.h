@@ -21,7 +21,7 @@ constexpr double LOST = sizeof(T) == 4 ? 0x1p-80 : 0x1p-900;  // a sum this smal
 constexpr int64_t STRAND_PAIRS = 1 << 17;                     // pairs that are worth a thread
 constexpr int64_t MAX_STRANDS = 8;
 constexpr int64_t CUT_PAIRS = 1 << 16;  // fewer stay in second-level cache
-constexpr double CUT_SHARE = 0.15;      // panels that a cut must leave out to be worth making the kernel anew
+constexpr double CUT_SHARE = 0.25;      // panels that a cut must leave out to be worth making the kernel anew
 constexpr double UNSEEN_BITS = 6.0;     // what is left out weighs less than the tolerance by so many powers of 2
 constexpr double LEAST_MARGIN = 10.0, MOST_MARGIN = 40.0;  // powers of 2 by which a sum may fall before a cut is seen
 constexpr int64_t YOUNG = 5, OLD = 15;  // sweeps after which a cut kernel that failed had too small a margin, or a large one
