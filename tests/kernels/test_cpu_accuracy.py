@@ -235,3 +235,29 @@ def test_cpu_empty_side(shape: tuple[int, int]) -> None:
         assert kernels.product_sum(costs, f, h).item() == 0.0
         step = kernels.sinkhorn_step(costs, f, h, f, RowUpdate(), epsilon=1.0)
         assert [len(part) for part in step] == [shape[0], shape[0], shape[1]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (7, 3), (64, 512), (65, 513), (131, 1031), (200, 9)])
+def test_columns_of_a_stored_matrix_are_read_in_strips(n, m, dtype):
+    """Strips of 64 rows and blocks of 512 columns, whole and not, on one thread and on two."""
+    generator = torch.Generator().manual_seed(0)
+    by_columns = torch.rand(m, n, generator=generator, dtype=dtype).T
+    h, values = torch.randn(m, generator=generator, dtype=dtype), torch.randn(m, 2, generator=generator, dtype=dtype)
+    by_columns[0, m // 2] = torch.inf
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            costs = kernels.Formula("stored", by_columns)
+            softmin = kernels.softmin(costs, h, epsilon=0.1)
+            found.append((softmin, kernels.plan_apply(costs, softmin, h, values, epsilon=0.1)))
+    finally:
+        torch.set_num_threads(before)
+    scores = (h.double() - by_columns.double()) / 0.1
+    unit = 50 * torch.finfo(dtype).eps
+    torch.testing.assert_close(found[0][0].double(), -0.1 * scores.logsumexp(1), rtol=unit, atol=unit)
+    torch.testing.assert_close(
+        found[0][1].double(), scores.softmax(1) @ values.double(), rtol=20 * unit, atol=20 * unit
+    )
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))

@@ -2,13 +2,24 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
 from torch import Tensor
 
 from isotherm import kernels
-from isotherm.kernels import Formula, RowUpdate, Sweeps, Swept, compiled, is_swept, sinkhorn_step, sinkhorn_sweeps
+from isotherm.kernels import (
+    Formula,
+    RowUpdate,
+    Sweeps,
+    Swept,
+    compiled,
+    is_swept,
+    sinkhorn_step,
+    sinkhorn_sweeps,
+    sort_into_cells,
+)
 
 needs_extension = pytest.mark.skipif(bool(compiled.why_missing()), reason="; ".join(compiled.why_missing()))
 BACKENDS = ["reference", pytest.param("cpu", marks=needs_extension)]
@@ -197,6 +208,100 @@ def test_sweeps_do_not_depend_on_the_number_of_threads():
         torch.set_num_threads(before)
     assert all(torch.equal(one, three) for one, three in zip(*found, strict=True))
     assert torch.equal(found[0][0], found[0][2])
+
+
+CUT = {
+    "cold": {"n": 301, "m": 447, "epsilon": 0.004},
+    "very cold": {"n": 520, "m": 333, "d": 2, "epsilon": 0.0005, "omega": 1.7},
+    "relaxed": {"n": 400, "m": 400, "epsilon": 0.01, "omega": 1.6},
+    "zero weights": {"n": 350, "m": 401, "zero": True, "epsilon": 0.005, "omega": 1.3},
+    "weights over six orders": {"n": 350, "m": 401, "spread": 6.0, "epsilon": 0.005},
+    "weights over twelve orders": {"n": 350, "m": 401, "spread": 12.0, "epsilon": 0.005, "omega": 1.2},
+    "unbalanced": {"n": 350, "m": 401, "epsilon": 0.005, "rho_a": 0.3, "rho_b": math.inf, "omega": 1.3},
+    "many dimensions": {"n": 300, "m": 333, "d": 11, "epsilon": 0.02},
+    "warm": {"n": 300, "m": 333, "epsilon": 0.1},
+}
+
+
+def in_cells(p: Sweeps) -> Sweeps:
+    """The same problem with points that are close together next to each other."""
+    rows, columns = (sort_into_cells(points, 8) for points in p.costs.tensors)
+    costs = replace(p.costs, x=p.costs.x[rows], y=p.costs.y[columns])
+    return replace(p, costs=costs, a=p.a[rows], b=p.b[columns])
+
+
+def in_blocks(p: Sweeps, blocks: int) -> tuple[Swept, list[float]]:
+    """Sweeps that hand their kernel on; all residuals."""
+    residuals, kernel, found = list[float](), None, None
+    for _ in range(blocks):
+        found = sinkhorn_sweeps([replace(p, kernel=kernel)])[0]
+        kernel = found.kernel
+        assert kernel is not None
+        p = replace(p, f=found.f, g=found.g, last_omega=p.omega, last_softmin=found.softmin)
+        residuals += found.residuals
+    assert found is not None
+    return found, residuals
+
+
+@needs_extension
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-9])
+@pytest.mark.parametrize("name", CUT)
+def test_what_a_kernel_leaves_out_is_below_its_tolerance(name, tolerance):
+    """The residual counts in every digit that the tolerance can see, in both precisions, and blocks go on from each other."""
+    whole = in_cells(problem(**CUT[name], count=40))
+    truth = defined(whole)
+    cut, residuals = in_blocks(replace(whole, count=8, tolerance=tolerance), 5)
+    seen = [k for k, residual in enumerate(truth.residuals) if residual > tolerance]
+    assert len(residuals) >= len(seen) > 2
+    for k in seen[: len(residuals)]:
+        assert residuals[k] == pytest.approx(truth.residuals[k], rel=1e-6, abs=tolerance / 16)
+    if len(residuals) == 40:
+        scale = 1.0 + float(truth.f.abs().max())
+        assert float((cut.f - truth.f).abs().max()) < scale * tolerance
+    single, residuals = in_blocks(replace(cast(whole, torch.float32), count=8, tolerance=max(tolerance, 1e-5)), 5)
+    assert single.f.dtype == torch.float32
+    for k in seen[: len(residuals)]:
+        assert residuals[k] == pytest.approx(truth.residuals[k], rel=1e-2, abs=max(tolerance, 1e-3) / 16)
+
+
+@needs_extension
+def test_kernel_is_cut_only_where_a_tolerance_allows_it():
+    whole = in_cells(problem(400, 400, epsilon=0.004, count=30))
+    never, loose = sinkhorn_sweeps([whole])[0], sinkhorn_sweeps([replace(whole, tolerance=1e-4)])[0]
+    assert error(never, defined(whole)) < 1e-13
+    assert not torch.equal(loose.f, never.f)
+    assert 0 < error(loose, never) < 1e-5
+
+
+@needs_extension
+def test_cut_sweeps_do_not_depend_on_the_number_of_threads():
+    start = in_cells(problem(700, 900, epsilon=0.003, omega=1.3, count=9, tolerance=1e-4))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(in_blocks(start, 3)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one.f, found[0].f) and torch.equal(one.exact_g, found[0].exact_g) for one in found)
+
+
+@needs_extension
+def test_kernel_of_another_temperature_or_size_is_not_used():
+    hot, cold = problem(80, 90, epsilon=0.5), problem(80, 90, epsilon=0.02)
+    kernel = sinkhorn_sweeps([hot])[0].kernel
+    assert error(sinkhorn_sweeps([replace(cold, kernel=kernel)])[0], defined(cold)) < 1e-13
+    other = problem(90, 70, epsilon=0.02)
+    assert error(sinkhorn_sweeps([replace(other, kernel=kernel)])[0], defined(other)) < 1e-13
+    single = cast(other, torch.float32)
+    assert error(sinkhorn_sweeps([replace(single, kernel=kernel)])[0], defined(other)) < 1e-5
+
+
+@needs_extension
+def test_kernels_of_too_many_problems_are_not_kept(monkeypatch):
+    assert sinkhorn_sweeps([problem(30, 40)])[0].kernel is not None
+    monkeypatch.setattr(import_module("isotherm.kernels.sinkhorn_sweeps.cpu"), "KEPT_ENTRIES", 2 * 30 * 40 - 1)
+    assert [s.kernel for s in sinkhorn_sweeps([problem(30, 40), problem(30, 40)])] == [None, None]
 
 
 @needs_extension

@@ -5,12 +5,15 @@ import math
 import pytest
 import torch
 
-from isotherm import CostMatrix, Grid, LogSinkhorn, PointCloud, Problem, StopSolve, kernels
-from isotherm.kernels import Formula, sinkhorn_sweeps
+from isotherm import CostMatrix, Grid, LogSinkhorn, PointCloud, Problem, Relative, StopSolve, kernels
+from isotherm.kernels import Formula, compiled, sinkhorn_sweeps
+from isotherm.solution import marginal_error
 from isotherm.solvers.blocks import BLOCKED_ENTRIES, BlockedAlternation, block_costs
 from isotherm.solvers.log_sinkhorn import LogSweep
 from isotherm.solvers.relaxation import Alternation
-from isotherm.testing import cube_to_blobs
+from isotherm.testing import check_solution, cube_to_blobs
+
+needs_extension = pytest.mark.skipif(bool(compiled.why_missing()), reason="; ".join(compiled.why_missing()))
 
 
 def hard_problem(**settings) -> Problem:
@@ -125,3 +128,61 @@ def test_reference_coupling_forbids_pairs_in_blocks():
     plan = LogSinkhorn(tolerance=1e-10).run(problem).coupling.to_dense()
     assert plan[0, 1:3].max() == 0
     torch.testing.assert_close(plan.sum(1), problem.a, rtol=0, atol=1e-9)
+
+
+def large_problem(share: float = 0.01, **settings) -> Problem:
+    return Problem(
+        cube_to_blobs(300, generator=0, epsilon=Relative(share)).geometry.double(), epsilon=Relative(share), **settings
+    )
+
+
+@needs_extension
+def test_first_sweeps_in_double_precision_are_made_in_single():
+    """Until the residual is as small as float32 can tell; then the precision of the problem takes over, and reaches it."""
+    iteration = blocked(large_problem())
+    floor, seen = iteration.floor, list[tuple[torch.dtype, float]]()
+    assert floor is not None
+    while len(seen) < 60 and (not seen or seen[-1][1] > 1e-13):
+        dtype = iteration.sides.a.dtype
+        seen += [(dtype, float(residual)) for residual, _ in advanced(iteration, 100)]
+        assert iteration.potentials()[0].dtype == torch.float64
+    single = [residual for dtype, residual in seen if dtype == torch.float32]
+    double = [residual for dtype, residual in seen if dtype == torch.float64]
+    assert len(single) > 10
+    assert min(single[:-1]) > floor
+    assert double[0] < 10 * floor
+    assert double[-1] < 1e-3 * floor
+
+
+@needs_extension
+@pytest.mark.parametrize("prices", [{}, {"rho_a": 0.5, "rho_b": math.inf}, {"rho_a": 0.2, "rho_b": 0.1}])
+@pytest.mark.parametrize("share", [0.002, 0.05, 1e3])
+def test_solves_by_blocks_reach_tight_tolerances(share, prices):
+    """Cut kernels and single precision on the way leave no trace in the answer."""
+    problem = large_problem(share, **prices)
+    solution = LogSinkhorn(tolerance=1e-9).run(problem)
+    check_solution(solution, tolerance=1e-9)
+    assert solution.status.is_converged
+    with kernels.use("reference"):
+        error = marginal_error(solution.problem, solution.potentials, solution.coupling)
+    assert max(error) < 1.01e-9
+
+
+@needs_extension
+def test_single_precision_is_left_out_where_it_cannot_tell():
+    assert blocked(large_problem(share=1e-6)).floor is None  # too cold
+    assert blocked(hard_problem()).floor is None  # too small to gain
+    single = PointCloud(*(points.float() for points in large_problem().geometry.formula().tensors))
+    assert blocked(Problem(single, epsilon=0.01)).floor is None
+
+
+@needs_extension
+def test_zero_weights_keep_their_place_in_the_order_of_cells():
+    a = torch.rand(300, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a[::4] = 0
+    problem = large_problem(0.02, a=a / a.sum())
+    solution = LogSinkhorn(tolerance=1e-8).run(problem)
+    plan = solution.coupling.to_dense()
+    assert float(plan[::4].abs().max()) == 0
+    torch.testing.assert_close(plan.sum(1), problem.a, rtol=0, atol=1e-8)
+    torch.testing.assert_close(plan.sum(0), problem.b, rtol=0, atol=1e-8)

@@ -166,7 +166,7 @@ class BlockedAlternation(AbstractAlternation):
             rho_b=problem.rho_b,
             omega=omega,
             count=min(count, self.relaxation.due()),
-            tolerance=tolerance if self.floor is None or tolerance < 0 else max(tolerance, self.floor),
+            tolerance=tolerance if self.floor is None else max(tolerance, self.floor),
             last_omega=last_omega,
             last_softmin=last_softmin,
             dual=self.dual,
