@@ -106,19 +106,9 @@ bench-losses: $(VENV)-peers/.peers  ## Training steps with a divergence, against
 
 # ------------------------------------------------------------------------------------------- check it
 
-# Where POT's own tests lie, a folder or one file of its source distribution; nothing: they do not run.
-POT_TESTS ?=
-
 .PHONY: test
 test: $(VENV)/.dev  ## Run the whole test suite, doctests and documentation snippets included
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
-
-.PHONY: test-peers
-test-peers: $(VENV)-peers/.peers  ## Compare the drop-ins with the real packages; POT_TESTS=path runs POT's own tests too
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)-peers/bin/python -m pytest tests/compat $(PYTEST_ARGS)
-ifneq ($(POT_TESTS),)
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)-peers/bin/python -m isotherm.compat.pot $(POT_TESTS) -q -W ignore $(PYTEST_ARGS)
-endif
 
 .PHONY: sanitize
 sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and undefined-behaviour sanitizers
@@ -132,6 +122,9 @@ sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and unde
 	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_axis_passes.py \
 	  tests/kernels/test_sinkhorn_sweeps.py tests/kernels/test_pattern.py tests/kernels/test_cells.py $(SANITIZE_ARGS)
 
+# Where POT's own tests lie, a folder or one file of its source distribution; nothing: they do not run.
+POT_TESTS ?=
+
 # Pure Python, and nothing that they ask for beyond what is here: a folder on the path is enough.
 $(VENV)-facades/.facades: Makefile $(VENV)/.dev
 	$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) --no-deps --upgrade \
@@ -139,8 +132,11 @@ $(VENV)-facades/.facades: Makefile $(VENV)/.dev
 	@touch $@
 
 .PHONY: test-facades
-test-facades: $(VENV)-facades/.facades  ## Compare isotherm.compat, call by call, with the packages it stands for
+test-facades: $(VENV)-facades/.facades  ## Compare isotherm.compat with the packages it stands for; POT_TESTS=path: POT's own tests
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTHONPATH=$(VENV)-facades $(BIN)/python -m pytest -q tests/compat -k against
+ifneq ($(POT_TESTS),)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m isotherm.compat.pot $(POT_TESTS) -q -W ignore $(PYTEST_ARGS)
+endif
 
 .PHONY: test-base
 test-base: $(VENV)-base/.base  ## Check the base install alone: torch and numpy, no extras
