@@ -67,7 +67,7 @@ class SamplesLoss(nn.Module):
         [Feydy2019], [Feydy2020]
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
+    def __init__(
         self,
         loss: str = "sinkhorn",
         p: float = 2,
@@ -79,9 +79,9 @@ class SamplesLoss(nn.Module):
         cost: Any = None,
         kernel: Callable[..., Tensor] | None = None,
         cluster_scale: float | None = None,
-        debias: bool = True,  # noqa: FBT001, FBT002
-        potentials: bool = False,  # noqa: FBT001, FBT002
-        verbose: bool = False,  # noqa: FBT001, FBT002
+        debias: bool = True,
+        potentials: bool = False,
+        verbose: bool = False,
         backend: str = "auto",
         *,
         tolerance: float = 1e-4,

@@ -18,7 +18,7 @@ from isotherm.solvers import solve_batch as solve_together
 METHODS = ("auto", "proximal", "log_sinkhorn", "sinkhorn")
 
 
-def solve_batch(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
+def solve_batch(
     M: Any,
     reg: float | None = None,
     a: Any = None,
@@ -76,7 +76,7 @@ def solve_batch(  # noqa: PLR0913, PLR0917 - the original's signature, in its or
     return _stacked(each, namespace)
 
 
-def solve_sample_batch(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
+def solve_sample_batch(
     X_a: Any,
     X_b: Any,
     reg: float | None = None,

@@ -80,14 +80,14 @@ class SinkhornTransport:
     xs_: Any
     xt_: Any
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
+    def __init__(
         self,
         reg_e: float = 1.0,
         method: str = "sinkhorn_log",
         max_iter: int | None = None,
         tol: float | None = None,
-        verbose: bool = False,  # noqa: FBT001, FBT002
-        log: bool = False,  # noqa: FBT001, FBT002
+        verbose: bool = False,
+        log: bool = False,
         metric: str = "sqeuclidean",
         norm: str | None = None,
         distribution_estimation: Callable[[Any], Any] = uniform_distribution,

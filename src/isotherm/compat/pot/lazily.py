@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isotherm.geometry import PointCloud
 
 
-def lazy_result(  # noqa: PLR0913 - everything that a problem is made of
+def lazy_result(
     cloud: PointCloud,
     *,
     a: Tensor,

@@ -71,7 +71,7 @@ class OTResult:
 
     _backend = None  # the original's tests look at it
 
-    def __init__(  # noqa: PLR0913 - what the original holds
+    def __init__(
         self,
         *,
         potentials: tuple[Any, Any] | None = None,

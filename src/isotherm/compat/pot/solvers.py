@@ -30,7 +30,7 @@ SAMPLE_METHODS = ("geomloss", "geomloss_auto", "geomloss_tensorized", "geomloss_
 MISSING_METHODS = ("gaussian", "gaussian_hd", "lowrank", "nystroem", "factored", "bsp")
 
 
-def solve(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
+def solve(
     M: Any,
     a: Any = None,
     b: Any = None,
@@ -45,7 +45,7 @@ def solve(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
     plan_init: Any = None,
     potentials_init: Any = None,
     tol: float | None = None,
-    verbose: bool = False,  # noqa: FBT001, FBT002
+    verbose: bool = False,
     grad: str = "autodiff",
 ) -> OTResult:
     """Couple two sides whose costs are a matrix, exactly or at a temperature.
@@ -96,7 +96,7 @@ def solve(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
     return _solved(stated, namespace_of(M), init=given_potentials(potentials_init, costs), max_iter=max_iter, tol=tol)
 
 
-def solve_sample(  # noqa: PLR0913, PLR0917 - the original's signature, in its order
+def solve_sample(
     X_a: Any,
     X_b: Any,
     a: Any = None,
@@ -107,7 +107,7 @@ def solve_sample(  # noqa: PLR0913, PLR0917 - the original's signature, in its o
     reg_type: Any = "KL",
     unbalanced: Any = None,
     unbalanced_type: str = "KL",
-    lazy: bool = False,  # noqa: FBT001, FBT002
+    lazy: bool = False,
     batch_size: int | None = None,
     method: str | None = None,
     n_threads: int = 1,
@@ -118,10 +118,10 @@ def solve_sample(  # noqa: PLR0913, PLR0917 - the original's signature, in its o
     potentials_init: Any = None,
     X_init: Any = None,
     tol: float | None = None,
-    verbose: bool = False,  # noqa: FBT001, FBT002
+    verbose: bool = False,
     grad: str = "autodiff",
     random_state: Any = None,
-    debias: bool | str = False,  # noqa: FBT001, FBT002
+    debias: bool | str = False,
     n_projections: int = 50,
     projections: Any = None,
     scaler: Any = None,

@@ -56,14 +56,14 @@ class OTPlanSampler:
         [Tong2024]
     """
 
-    def __init__(  # noqa: PLR0913 - the original's signature, in its order
+    def __init__(
         self,
         method: str,
         reg: float = 0.05,
         reg_m: float = 1.0,
-        normalize_cost: bool = False,  # noqa: FBT001, FBT002
+        normalize_cost: bool = False,
         num_threads: int | str = 1,
-        warn: bool = True,  # noqa: FBT001, FBT002
+        warn: bool = True,
         *,
         generator: torch.Generator | None = None,
         tolerance: float = 1e-4,
@@ -96,7 +96,7 @@ class OTPlanSampler:
         self,
         pi: Any,
         batch_size: int,
-        replace: bool = True,  # noqa: FBT001, FBT002
+        replace: bool = True,
         *,
         generator: torch.Generator | None = None,
     ) -> tuple[Any, Any]:
@@ -135,7 +135,7 @@ class OTPlanSampler:
         self,
         x0: Tensor,
         x1: Tensor,
-        replace: bool = True,  # noqa: FBT001, FBT002
+        replace: bool = True,
         *,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -159,7 +159,7 @@ class OTPlanSampler:
         x1: Tensor,
         y0: Any = None,
         y1: Any = None,
-        replace: bool = True,  # noqa: FBT001, FBT002
+        replace: bool = True,
         *,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor, Any, Any]:
