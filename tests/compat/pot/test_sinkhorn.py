@@ -248,3 +248,20 @@ def test_gradient_of_few_iterations_is_not_unrolled():
     near = torch.autograd.grad(ot.sinkhorn2(a, b, M, 0.4, stopThr=1e-3), M)[0]
     optimal = torch.autograd.grad(ot.sinkhorn2(a, b, M, 0.4, stopThr=1e-13), M)[0]
     assert (near - optimal).abs().max() < 1e-2
+
+
+def test_warnings_point_at_the_users_line():
+    a, b, M, *_ = random_costs()
+    calls = [
+        lambda: ot.sinkhorn(a, b, M, 0.01, numItermax=1),
+        lambda: ot.bregman.sinkhorn_log(a, b, M, 0.01, numItermax=1),
+        lambda: ot.sinkhorn2(a, b, M, 0),
+        lambda: ot.sinkhorn2(a, b, M, 1.0, stopTrh=1),
+        lambda: ot.unbalanced.sinkhorn_unbalanced(a, b, M, 0.01, 1.0, numItermax=1),
+        lambda: ot.barycenter(np.eye(7), random_costs(7, 7)[2], 0.1, numItermax=1),
+        lambda: ot.emd2(a, b, M, processes=2),
+    ]
+    for call in calls:
+        with pytest.warns(UserWarning, match=".") as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}

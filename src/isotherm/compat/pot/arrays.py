@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,18 +81,6 @@ def kind_of(*arrays: ArrayLike | None) -> ArrayKind:
     if dtypes:
         dtype = torch.float64 if torch.float64 in dtypes else dtypes[0]
     return ArrayKind(namespace, dtype, tensors[0].device if tensors else torch.device("cpu"))
-
-
-def warn_unknown(arguments: Iterable[str], known: Iterable[str]) -> None:
-    """Say which arguments have no effect; POT's functions swallow what they do not know, and its own modules count on it.
-
-    Args:
-        arguments: What was given beyond the signature.
-        known: What another method of POT would take.
-    """
-    if unknown := sorted(set(arguments) - set(known)):
-        msg = f"Unknown arguments {', '.join(unknown)} have no effect: expected those of POT's methods. Check their spelling."
-        warnings.warn(msg, UserWarning, stacklevel=5)
 
 
 def _is_floating(array: np.ndarray | Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,11 @@ from isotherm._status import ConvergenceWarning
 from isotherm.barycenters.fixed import BregmanIteration, iterate
 from isotherm.barycenters.measures import with_shares
 from isotherm.barycenters.stop import Stop
-from isotherm.compat.pot.arrays import ArrayKind, kind_of, warn_unknown
+from isotherm.compat.pot.arrays import ArrayKind, kind_of
 from isotherm.compat.pot.entropic import print_history
 from isotherm.compat.pot.sinkhorn import sinkhorn
 from isotherm.compat.pot.utils import dist
+from isotherm.compat.pot.warn import warn_unknown, warn_user
 from isotherm.geometry import AbstractGeometry, CostMatrix, Grid
 
 METHODS = ("sinkhorn", "sinkhorn_stabilized", "sinkhorn_log")
@@ -319,7 +319,7 @@ def _solve(
             f"Sinkhorn did not converge: marginal error {error:.2e} per unit of mass after {len(history)} iterations. You "
             f"might want to increase the number of iterations `numItermax` or the regularization parameter `reg`."
         )
-        warnings.warn(msg, ConvergenceWarning, stacklevel=5)
+        warn_user(msg, ConvergenceWarning)
     entries = {"err": [check.marginal_error for check in history], "niter": len(history), "status": status}
     return mass, entries, (iteration.f, iteration.g or iteration.f)
 

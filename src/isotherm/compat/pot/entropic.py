@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +13,11 @@ from torch import Tensor
 
 from isotherm._checks import MASS_TOLERANCE, check_weights
 from isotherm._status import ConvergenceWarning
+from isotherm.compat.pot.patience import patient_work
+from isotherm.compat.pot.warn import warn_user
 from isotherm.divergences import Implicit
 from isotherm.divergences.implicit import fix_gauge, implicit_potentials
 from isotherm.divergences.term import Number, Term, number
-from isotherm.solvers import Auto
 from isotherm.solvers.stopping import rounding_floor
 from isotherm.solvers.work import perform_all
 
@@ -64,7 +64,7 @@ class Stop:
                 f"iterations in {solution.problem.geometry.dtype}. You might want to increase the number of iterations "
                 f"`numItermax` or the regularization parameter `reg`, or to use float64."
             )
-            warnings.warn(msg, ConvergenceWarning, stacklevel=6)
+            warn_user(msg, ConvergenceWarning)
 
 
 def print_history(history: Sequence[Check]) -> None:
@@ -172,7 +172,7 @@ def solve_terms(
         One result for each; sources' marginals exact.
     """
     works = [
-        Auto(tolerance=stop.tolerance(term.problem), max_iterations=stop.iterations).work(term.problem, init=init)
+        patient_work(term.problem, stop.tolerance(term.problem), stop.iterations, init)
         for term, init in zip(terms, inits or [None] * len(terms), strict=True)
     ]
     found = [_with_derivative(term, solution) for term, solution in zip(terms, perform_all(works), strict=True)]

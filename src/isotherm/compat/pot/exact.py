@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isotherm.compat.pot.arrays import ArrayKind, kind_of
+from isotherm.compat.pot.warn import warn_user
 from isotherm.geometry import CostMatrix
 from isotherm.problem import Problem
 from isotherm.solvers import Exact
@@ -118,7 +118,7 @@ def emd2(
     _check_threads(numThreads)
     if processes > 1:
         msg = "The 'processes' parameter has been deprecated. Multiprocessing should be done outside."
-        warnings.warn(msg, UserWarning, stacklevel=2)
+        warn_user(msg)
     kind = _kind(a, b, M)
     costs = kind.tensor(M, "M")
     a, b = (kind.weights(w, name, size) for w, name, size in zip((a, b), "ab", costs.shape, strict=True))
@@ -145,7 +145,7 @@ def _kind(a: ArrayLike, b: ArrayLike, M: ArrayLike) -> ArrayKind:
     for weights in (a, b):
         if isinstance(weights, np.ndarray) and weights.size and weights.dtype.kind in "iu":
             msg = "Input histogram consists of integer; the plan is computed and returned as floating point numbers."
-            warnings.warn(msg, UserWarning, stacklevel=3)
+            warn_user(msg)
             break
     return kind
 
@@ -153,7 +153,7 @@ def _kind(a: ArrayLike, b: ArrayLike, M: ArrayLike) -> ArrayKind:
 def _check_threads(count: int) -> None:
     if count != 1:
         msg = "The 'numThreads' parameter is deprecated and has no effect."
-        warnings.warn(msg, DeprecationWarning, stacklevel=3)
+        warn_user(msg, DeprecationWarning)
 
 
 @torch.no_grad()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -71,7 +70,7 @@ def provided_names() -> list[str]:
 
 
 def replace_names() -> Iterator[tuple[ModuleType, str, Any]]:
-    """Replace POT's functions in every module of the installed package that holds them.
+    """Replace POT's functions in every module of the installed package that holds them; later ones find them replaced.
 
     Yields:
         Module, name and the original, for each that was replaced.
@@ -81,8 +80,6 @@ def replace_names() -> Iterator[tuple[ModuleType, str, Any]]:
     kept = SimpleNamespace(emd=ot.emd)
     original_require = exact.require
     exact.require = lambda module, **words: kept if module == "ot" else original_require(module, **words)
-    for found in pkgutil.walk_packages(ot.__path__, "ot."):
-        _import_or_skip(found.name)
     originals = {
         id(getattr(sys.modules[home], function.__name__)): function
         for home, functions in OURS.items()
@@ -94,14 +91,6 @@ def replace_names() -> Iterator[tuple[ModuleType, str, Any]]:
             if id(value) in originals:
                 setattr(module, name, originals[id(value)])
                 yield module, name, value
-
-
-def _import_or_skip(name: str) -> None:
-    """Import a module of POT; parts that need packages that are not there stay out."""
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return
 
 
 def pytest_configure(config: Any) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from isotherm.compat.pot.arrays import ArrayKind, kind_of, warn_unknown
+from isotherm.compat.pot.arrays import ArrayKind, kind_of
 from isotherm.compat.pot.entropic import Entropic, Stop, balanced_term, potentials_of_scalings, solve_terms
 from isotherm.compat.pot.exact import emd
+from isotherm.compat.pot.warn import warn_unknown, warn_user
 from isotherm.divergences.term import number
 from isotherm.geometry import CostMatrix
 
@@ -328,7 +328,7 @@ def _entries(kind: ArrayKind, results: list[Entropic], names: tuple[str, ...], *
 def _exact(kind: ArrayKind, a: Tensor, histograms: list[Tensor], costs: Tensor, *, is_many: bool, log: bool) -> Any:
     """The answer at temperature zero."""
     msg = "`reg` is zero: the exact plan is returned, which has no scalings. Call emd to ask for it."
-    warnings.warn(msg, UserWarning, stacklevel=4)
+    warn_user(msg)
     plans = [emd(a, column, costs) for column in histograms]
     found = torch.stack([(plan * costs).sum() for plan in plans]) if is_many else plans[0]
     return (kind.export(found), {"err": [], "niter": 0}) if log else kind.export(found)
