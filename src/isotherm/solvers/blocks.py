@@ -124,7 +124,8 @@ class BlockedAlternation(AbstractAlternation):
         swept = yield self.asked
         is_estimate = [self.is_relaxed] + [self._omega() != 1.0] * (len(swept.residuals) - 1)
         self._take(swept)
-        if self.floor is not None and self._is_at_floor(swept):
+        before, self.reached = self.reached, swept.residuals[-1]
+        if self.floor is not None and self._is_at_floor(before, has_dropped=swept.has_dropped):
             self._refine()
         return list(zip(swept.residuals, is_estimate, strict=True))
 
@@ -170,16 +171,16 @@ class BlockedAlternation(AbstractAlternation):
             last_omega=last_omega,
             last_softmin=last_softmin,
             dual=self.dual,
+            residual=self.reached,
             kernel=self.kernel,
         )
 
-    def _is_at_floor(self, swept: Swept) -> bool:
+    def _is_at_floor(self, before: float, *, has_dropped: bool) -> bool:
         """Whether rounding shows: the residual is as small as can be told, or falls no more a little above that."""
         assert self.floor is not None, "this is our bug: only float32 has a floor"
-        before, self.reached = self.reached, swept.residuals[-1]
         if not self.reached < ABOVE_FLOOR * self.floor:
             return math.isnan(self.reached)
-        return self.reached <= self.floor or self.reached >= before or swept.has_dropped
+        return self.reached <= self.floor or self.reached >= before or has_dropped
 
     def _refine(self) -> None:
         """Go on in the problem's own precision, with the factor that was found."""

@@ -126,6 +126,23 @@ class Kept {
     spare += count * ROWS * W;
   }
 
+  // The greatest exponents of the rows of a tile.
+  void top(Tile<T>& tile, int64_t begin, int64_t end, T* m) const {
+    const T slope = tile.pass.slope;
+    V greatest_of[ROWS];
+    for (V& one : greatest_of) one = splat(-Simd<T>::HUGE_SCORE);
+    sweep(tile, begin, end, [&](int64_t j, int64_t vectors) __attribute__((always_inline)) {
+      const T* h = tile.pass.h.template as<T>() + j;
+      for (int64_t v = 0; v < vectors; ++v) {
+        const V column = load(h + v * W);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; ++r)
+          greatest_of[r] = larger(column - slope * fetch(tile.base[r] + v * W), greatest_of[r]);
+      }
+    }, [] {});
+    for (int r = 0; r < end - begin; ++r) m[r] = greatest(greatest_of[r]);
+  }
+
   // Gives back the entries of the tile that was made last in its strand.
   void unmake(int64_t begin) { ends.template as<int64_t>()[begin / per_strand] = place(begin / ROWS).at; }
 

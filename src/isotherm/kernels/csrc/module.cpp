@@ -547,7 +547,7 @@ struct BoundSweeps {
   bool has_dropped = false;
   Sweeps sweeps{};
 
-  // settings: epsilon, rho_a, rho_b, omega, last omega, dual, tolerance.
+  // settings: epsilon, rho_a, rho_b, omega, last omega, dual, tolerance, residual.
   BoundSweeps(const BoundCosts& c, Input a, Input b, Input f, Input g, std::optional<Input> before,
               const std::vector<double>& settings, int64_t count, std::shared_ptr<Keeper> keeper_, Output next_f, Output next_g, Output exact_g,
               Output softmin)
@@ -565,7 +565,7 @@ struct BoundSweeps {
     c.expect(exact_g, "exact_g", {c.m()});
     c.expect(softmin, "softmin", {c.n()});
     if (c.n() < 1 || c.m() < 1) reject_value("A problem needs a source and a target: got none on one side.");
-    if (settings.size() != 7) reject_value("`settings` must hold seven numbers: got " + std::to_string(settings.size()) + ".");
+    if (settings.size() != 8) reject_value("`settings` must hold eight numbers: got " + std::to_string(settings.size()) + ".");
     if (count < 1) reject_value("`count` must be positive: got " + std::to_string(count) + ".");
     check_temperature(settings[0]);
     for (int k = 1; k < 5; ++k)
@@ -573,7 +573,7 @@ struct BoundSweeps {
     residuals.resize(count);
     changes.resize(count);
     sweeps = {a.data(), b.data(), f.data(), g.data(), before ? before->data() : nullptr,
-              settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], count, keeper.get(),
+              settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7], count, keeper.get(),
               next_f.data(), next_g.data(), exact_g.data(), softmin.data(), residuals.data(), changes.data(),
               &done, &dual, &has_dropped};
   }

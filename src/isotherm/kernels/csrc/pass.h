@@ -220,7 +220,7 @@ struct Tile {
   const T* base[ROWS];  // ROWS pointers to `vectors` vectors; rows past the last repeat it
 
   explicit Tile(const Pass<T>& pass_)
-      : pass(pass_), x(ROWS * pass_.costs.d * int64_t(sizeof(T))), buffer(ROWS * BLOCK<T> * int64_t(sizeof(T))),
+      : pass(pass_), x(ROWS * pass_.costs.d * int64_t(sizeof(T)), false), buffer(ROWS * BLOCK<T> * int64_t(sizeof(T)), false),
         strip(is_by_columns(pass_.costs) ? STRIP * STRIP_STRIDE * int64_t(sizeof(T)) : 0, false) {}
 
   void begin(int64_t i, int64_t end) {

@@ -136,6 +136,7 @@ class Sweeper {
     for (int64_t i = 0; given && i < rows.n; ++i) before.at[i] = double(given[i]) * per_cost;
     for (int64_t j = 0; j < cols.n; ++j) exact.at[j] = cols.potential.at[j];
     kept.take(costs);
+    if (s.residual < kept.residual) kept.residual = s.residual;
     set_cut();
   }
 
@@ -192,15 +193,15 @@ class Sweeper {
 
   // Where the kernel is to be cut, so that what is left out stays unseen while sums fall by the margin.
   void set_cut() {
-    const double digits = fmin(DIGITS<T>, UNSEEN_BITS - log2(s.tolerance));
+    const double digits = s.tolerance > 0.0 ? fmin(DIGITS<T>, UNSEEN_BITS - log2(s.tolerance)) : DIGITS<T>;
     cut_bits = INFINITY;
-    if (!(s.tolerance > 0.0) || costs.n * costs.m < CUT_PAIRS) return;
+    if (costs.n * costs.m < CUT_PAIRS) return;
     const double wanted = digits + kept.margin + fmax(log2(double(cols.n)), cols.log_least(rows.total_mass));
     if (wanted < -log2(LOST<T>)) cut_bits = wanted;
     unseen = exp2(digits - cut_bits);
   }
 
-  bool can_cut() const { return __builtin_isfinite(cut_bits) && kept.residual <= CUT_BELOW; }
+  bool can_cut() const { return s.tolerance > 0.0 && __builtin_isfinite(cut_bits) && kept.residual <= CUT_BELOW; }
   // A cut that did not last gets more room the next time, one that did gets less.
   void adapt_margin() {
     if (!kept.is_cut) return;
@@ -326,22 +327,21 @@ class Sweeper {
     const Pass<T>& pass = tile.pass;
     T m[ROWS];
     double sums[ROWS] = {};
+    bool all_safe = false;
     for (int r = 0; r < ROWS; ++r) {
       const double guess = (rows.potential.at[i + r] + constant) / rows.damping - constant;
       const double exponent = r < count ? pass.alpha(i + r) * per_cost - guess : 0.0;
       m[r] = r >= count ? T(INFINITY) : __builtin_isfinite(exponent) ? Pass<T>::clamp(exponent) : T(0);
+      all_safe = all_safe || rows.potential.at[i + r] != 0.0;  // where nothing is known yet, not worth a try
     }
-    kept.make(tile, i, i + count, m, cuts, sums);
-    const double low = cuts ? unseen * double(cols.n) : 0.0;
-    bool all_safe = true;
-    for (int r = 0; r < count; ++r) all_safe = all_safe && is_safe(sums[r]) && sums[r] > low;
+    if (all_safe) {
+      kept.make(tile, i, i + count, m, cuts, sums);
+      const double low = cuts ? unseen * double(cols.n) : 0.0;
+      for (int r = 0; r < count; ++r) all_safe = all_safe && is_safe(sums[r]) && sums[r] > low;
+      if (!all_safe) kept.unmake(i);
+    }
     if (!all_safe) {
-      for (int r = 0; r < count; ++r) {
-        m[r] = -Simd<T>::HUGE_SCORE;
-        sums[r] = 0.0;
-      }
-      exp_sums<true>(tile, i, i + count, m, sums);
-      kept.unmake(i);
+      kept.top(tile, i, i + count, m);
       kept.make(tile, i, i + count, m, cuts, sums);
     }
     for (int r = 0; r < count; ++r) kept.shift.at[i + r] = pass.alpha(i + r) * per_cost - double(m[r]);

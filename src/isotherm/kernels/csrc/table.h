@@ -47,7 +47,7 @@ struct Keeper {
 // Relaxed sweeps of one problem; see kernels/sinkhorn_sweeps/front.py for the equations.
 struct Sweeps {
   const void *a, *b, *f, *g, *before;  // weights, potentials, soft minimum of the last sweep or null
-  double epsilon, rho_a, rho_b, omega, last_omega, dual, tolerance;
+  double epsilon, rho_a, rho_b, omega, last_omega, dual, tolerance, residual;
   int64_t count;
   Keeper* keeper;
   void *next_f, *next_g, *exact_g, *softmin;  // (n,), (m,), (m,), (n,)

@@ -51,6 +51,6 @@ def _bind(problem: Sweeps, kernel: Any, outputs: tuple[Tensor, ...]) -> Any:
     """A problem as the extension takes it."""
     p = problem
     before = None if p.last_softmin is None or p.last_omega == 1.0 else plain(p.last_softmin)
-    settings = (p.epsilon, p.rho_a, p.rho_b, p.omega, p.last_omega, p.dual, p.tolerance)
+    settings = (p.epsilon, p.rho_a, p.rho_b, p.omega, p.last_omega, p.dual, p.tolerance, p.residual)
     given = (plain(p.a), plain(p.b), plain(p.f), plain(p.g), before)
     return extension.Sweeps(bind(p.costs), *given, settings, p.count, kernel, *map(handed, outputs))

@@ -32,6 +32,7 @@ class Sweeps:
         last_softmin: Soft minimum of the rows in the sweep before, with its constant, shape (N,); wanted where
             `last_omega` is not 1.
         dual: Dual value after the sweep before, units of cost times mass; -inf where unknown.
+        residual: The residual as far as it is known; far from the solution kernels are not cut.
         kernel: What an earlier block of sweeps on the same costs at the same temperature has kept; used and changed.
     """
 
@@ -49,6 +50,7 @@ class Sweeps:
     last_omega: float = 1.0
     last_softmin: Tensor | None = None
     dual: float = -math.inf
+    residual: float = math.inf
     kernel: Any = None
 
 
