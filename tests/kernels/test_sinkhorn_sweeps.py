@@ -225,8 +225,10 @@ CUT = {
 
 def in_cells(p: Sweeps) -> Sweeps:
     """The same problem with points that are close together next to each other."""
-    rows, columns = (sort_into_cells(points, 8) for points in p.costs.tensors)
-    costs = replace(p.costs, x=p.costs.x[rows], y=p.costs.y[columns])
+    assert isinstance(p.costs, Formula)
+    x, y = p.costs.tensors
+    rows, columns = sort_into_cells(x, 8), sort_into_cells(y, 8)
+    costs = replace(p.costs, x=x[rows], y=y[columns])
     return replace(p, costs=costs, a=p.a[rows], b=p.b[columns])
 
 

@@ -172,7 +172,8 @@ def test_solves_by_blocks_reach_tight_tolerances(share, prices):
 def test_single_precision_is_left_out_where_it_cannot_tell():
     assert blocked(large_problem(share=1e-6)).floor is None  # too cold
     assert blocked(hard_problem()).floor is None  # too small to gain
-    single = PointCloud(*(points.float() for points in large_problem().geometry.formula().tensors))
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+    single = PointCloud(points, points + 1)
     assert blocked(Problem(single, epsilon=0.01)).floor is None
 
 

@@ -27,8 +27,10 @@ def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
     A problem stops by itself: when its residual is no more than its tolerance, when its dual value drops, or when it has
     made its sweeps. Fused, each problem is done by one thread, and one problem alone by all; the exponentials of one
     sweep are kept, and the next are products with them, as long as no potential moves too far and no sum is too small
-    beside what underflowed. Time O(N M) a sweep and O(N M D) now and then, memory O(N M) for each problem in work. Plain
-    torch pads the problems to one size. Not differentiable.
+    beside what underflowed. Where a tolerance is given, exponentials that it cannot see are left out near the solution, in
+    panels of a few rows and columns: points in an order of cells (`sort_into_cells`) gain most. What is kept goes on to the
+    next block of sweeps as `Swept.kernel`. Time O(N M) a sweep and O(N M D) now and then, memory O(N M) for each problem
+    in work. Plain torch pads the problems to one size. Not differentiable.
 
     Args:
         problems: Where each starts, and its settings; all of any sizes.
