@@ -91,3 +91,15 @@ def test_errors_and_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ot.emd(a, b, M)
+
+
+def test_prices_are_feasible_between_points_without_mass():
+    """On a line, mass only in the middle: prices that are indifferent to one grain on either side promise too much to two."""
+    place = np.arange(12.0)
+    a, b = np.zeros(12), np.zeros(12)
+    a[3:6] = b[6:9] = 1 / 3
+    M = np.abs(place[:, None] - place)
+    plan, log = ot.emd(a, b, M, log=True)
+    assert (log["u"][:, None] + log["v"] - M).max() < 1e-12
+    assert abs((plan * M).sum() - 3.0) < 1e-12
+    assert abs(log["u"] @ a + log["v"] @ b - 3.0) < 1e-12

@@ -265,3 +265,14 @@ def test_warnings_point_at_the_users_line():
         with pytest.warns(UserWarning, match=".") as caught:
             call()
         assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_cold_plan_between_points_without_mass_is_zero():
+    """Their potentials are not bounded by each other: the exponent overflows where neither side has mass."""
+    place = np.arange(12.0)
+    a, b = np.zeros(12), np.zeros(12)
+    a[3:6] = b[6:9] = 1 / 3
+    plan = ot.sinkhorn(a, b, np.abs(place[:, None] - place), 1e-2)
+    assert np.isfinite(plan).all()
+    np.testing.assert_allclose(plan.sum(1), a, atol=1e-9)
+    assert not plan[a == 0].any()

@@ -40,8 +40,8 @@ def sinkhorn(
 
         min_P  <P, M> + reg sum_ij P_ij log P_ij,    P 1 = a,  P' 1 = b
 
-    Every method is answered by the same solver, `isotherm.Auto`, in the log domain wherever it has to be; they differ in
-    the entries of the log. Gradients with torch are those of the optimum, by the implicit function theorem.
+    Every method is answered in the same way, by sweeps in the log domain and Newton's method where they are slow; they
+    differ in the entries of the log. Gradients with torch are those of the optimum, by the implicit function theorem.
 
     Args:
         a: Weights of the sources, shape (N,); an empty list for equal ones.
