@@ -272,7 +272,7 @@ def test_cold_plan_between_points_without_mass_is_zero():
     place = np.arange(12.0)
     a, b = np.zeros(12), np.zeros(12)
     a[3:6] = b[6:9] = 1 / 3
-    plan = ot.sinkhorn(a, b, np.abs(place[:, None] - place), 1e-2)
+    plan = ot.sinkhorn(a, b, np.abs(place[:, None] - place), 2e-3)
     assert np.isfinite(plan).all()
     np.testing.assert_allclose(plan.sum(1), a, atol=1e-9)
     assert not plan[a == 0].any()
