@@ -98,12 +98,13 @@ class DenseBatch:
         dS / dx = 2 scale (P_xx x - P_xy y),    dS / dy = 2 scale (P_yy y - P_xy' x + (P_xy' 1 - b) y)
         """
         factor = self.scale / self.epsilon
-        costs = _costs(self.x, self.y, factor)
+        costs = _exponents(self.x, self.y, factor).neg_().clamp_(min=0.0)
         across = _alternated(costs, self.a, self.b, tolerance)
         if across is None:
             return None
         f, g = across
-        scores = costs.neg_().add_((f + self.a.log())[:, :, None]).add_((g + self.b.log())[:, None])
+        p, q = f + self.a.log(), g + self.b.log()
+        scores = torch.sub(q[:, None], costs, out=costs).add_(p[..., None])
         plan = scores.clamp_(min=LEAST_EXPONENT).exp_()  # (B, N, M), its rows not yet exact
         correction = self.a / plan.sum(2)
         columns = torch.bmm(correction[:, None], plan)[:, 0]
@@ -163,7 +164,7 @@ def _own(x: Tensor, a: Tensor, factor: Tensor, tolerance: float, *, wanted: bool
     `isotherm.solvers.Symmetric` on u = a exp(f / epsilon). As costs are not negative, and zero between a point and
     itself, u^2 lies between a^2 / N and a: nothing can over- or underflow, at any temperature.
     """
-    kernel = _costs(x, x, factor).clamp_(max=-LEAST_EXPONENT).neg_().exp_()
+    kernel = _exponents(x, x, factor).clamp_(LEAST_EXPONENT, 0.0).exp_()
     sums = torch.bmm(kernel, a[..., None])[..., 0]  # (B, N)
     u = a * sums.rsqrt()
     for _ in range(MAX_SWEEPS):
@@ -180,8 +181,8 @@ def _meets(missed: Tensor, weights: Tensor, tolerance: float) -> bool:
     return bool((missed.abs().sum(1) <= tolerance * weights.sum(1)).all())
 
 
-def _costs(x: Tensor, y: Tensor, factor: Tensor) -> Tensor:
-    """factor |x - y|^2, shape (B, N, M); from differences in low dimension, from inner products above it."""
+def _exponents(x: Tensor, y: Tensor, factor: Tensor) -> Tensor:
+    """-factor |x - y|^2, shape (B, N, M); from differences in low dimension, from inner products above it."""
     factor = factor[:, None, None]
     if x.shape[2] <= MAX_DIFFERENCE_DIMENSION:
         root = factor.sqrt()
@@ -189,9 +190,11 @@ def _costs(x: Tensor, y: Tensor, factor: Tensor) -> Tensor:
         total = (x[:, :, None, 0] - y[:, None, :, 0]).square_()
         for k in range(1, x.shape[2]):
             total += (x[:, :, None, k] - y[:, None, :, k]).square_()
-        return total
+        return total.neg_()
     squares = [factor * points.square().sum(2, keepdim=True) for points in (x, y)]
-    return torch.baddbmm(squares[1].mT, factor * x, y.mT, alpha=-2.0).add_(squares[0]).clamp_(min=0.0)
+    left = torch.cat([2.0 * factor * x, squares[0].neg_(), squares[0].new_full(squares[0].shape, -1.0)], 2)
+    right = torch.cat([y, torch.ones_like(squares[1]), squares[1]], 2)
+    return torch.bmm(left, right.mT)  # above zero by rounding at most
 
 
 def dense_divergence(
