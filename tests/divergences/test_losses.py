@@ -114,6 +114,14 @@ def test_cold_end_is_exact_transport():
     torch.testing.assert_close(isotherm.hausdorff_divergence(g.x, g.y, epsilon=1e-3), nearest, rtol=1e-2, atol=0)
 
 
+def test_cold_end_refuses_finite_prices():
+    x, y = torch.rand(4, 2), torch.rand(4, 2)
+    with pytest.raises(ValueError, match="needs a temperature"):
+        isotherm.sinkhorn_divergence(x, y, epsilon=0.0, rho=1.0)
+    with pytest.raises(ValueError, match="needs a temperature"):
+        isotherm.entropic_value(x, y, epsilon=0.0, rho_a=1.0)
+
+
 def test_lines_are_sorted_with_weights():
     g = given(9, 7, 1, needs_grad=False)
     a, b = g.u.softmax(0), g.v.softmax(0)

@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -263,24 +262,6 @@ def test_fused_batch_is_one_call(monkeypatch, name):
 
 def bind(batch: Batch) -> Any:
     return compiled.extension.Batch([compiled.bind_formula(formula) for formula in batch.formulas])
-
-
-@needs_extension
-@pytest.mark.slow
-def test_fused_batch_of_small_problems_beats_a_loop():
-    count = 2000
-    points = torch.rand(count, 8, 3)
-    batch, h = Batch.of_equal_sizes("sqeuclidean", points, points), torch.zeros(8 * count)
-    took = []
-    for run in (
-        lambda: kernels.batched_softmin(batch, h, epsilon=0.1),
-        lambda: [kernels.softmin(one, h[:8], epsilon=0.1) for one in batch.formulas],
-    ):
-        run()
-        begin = time.perf_counter()
-        run()
-        took.append(time.perf_counter() - begin)
-    assert took[0] < 0.5 * took[1], took
 
 
 @pytest.mark.parametrize("kind", ["euclidean", "stored"])

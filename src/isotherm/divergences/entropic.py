@@ -12,7 +12,7 @@ from isotherm._arrays import to_tensor
 from isotherm._checks import check_known, check_values
 from isotherm.divergences.computation import Computation
 from isotherm.divergences.differentiation import Differentiation, Envelope, Implicit
-from isotherm.divergences.exact import wasserstein
+from isotherm.divergences.exact import cold_end
 from isotherm.divergences.front import loss
 from isotherm.divergences.inputs import pairs_of
 from isotherm.divergences.term import number
@@ -89,7 +89,7 @@ def entropic_value(  # noqa: PLR0913 - a loss names everything a problem is made
         [Cuturi2013], [Feydy2019]
     """
     if not isinstance(epsilon, Relative) and number(epsilon) == 0.0:
-        return wasserstein(x, y, a, b, cost=cost)
+        return cold_end(x, y, a, b, cost, rho_a, rho_b)
     how = Computation(
         differentiation=differentiation, solver=solver, tolerance=tolerance, on_failure=on_failure, cache=cache
     )
@@ -148,7 +148,7 @@ def transport_cost(  # noqa: PLR0913 - a loss names everything a problem is made
         [Genevay2018, section 3], [Luise2018]
     """
     if not isinstance(epsilon, Relative) and number(epsilon) == 0.0:
-        return wasserstein(x, y, a, b, cost=cost)
+        return cold_end(x, y, a, b, cost, rho_a, rho_b)
     how = Computation(
         differentiation=differentiation, solver=solver, tolerance=tolerance, on_failure=on_failure, cache=cache
     )

@@ -11,11 +11,13 @@ from torch import Tensor
 from isotherm._checks import check_count, check_known, check_positive
 from isotherm.divergences.front import loss
 from isotherm.divergences.inputs import Pair, pairs_of
+from isotherm.divergences.term import number
 from isotherm.geometry import CostMatrix, PointCloud
 from isotherm.solvers import Exact
 
 if TYPE_CHECKING:
     from isotherm.divergences.inputs import CostLike
+    from isotherm.divergences.term import Number
     from isotherm.geometry import AbstractGeometry
 
 PAIRS = 256  # pairs whose costs are taken from one square block
@@ -70,6 +72,17 @@ def _pair_costs(geometry: AbstractGeometry, i: Tensor, j: Tensor) -> Tensor:
             blocks = zip((x[i] - middle).split(PAIRS), (y[j] - middle).split(PAIRS), strict=True)
             return torch.cat([cost.pairwise(one, two).diagonal() for one, two in blocks])
     return torch.cat([geometry.block(k)[:, m].diagonal() for k, m in zip(i.split(PAIRS), j.split(PAIRS), strict=True)])
+
+
+def cold_end(x: Any, y: Any, a: Any, b: Any, cost: CostLike | None, *prices: Number) -> Any:
+    """What entropic losses are at epsilon = 0: `wasserstein`; a ValueError where marginals have a finite price."""
+    if not all(math.isinf(number(price)) for price in prices):
+        msg = (
+            f"A finite price of the marginals needs a temperature: got {', '.join(f'{number(p):g}' for p in prices)} at "
+            f"epsilon = 0. Pass a small epsilon, or leave the prices out."
+        )
+        raise ValueError(msg)
+    return wasserstein(x, y, a, b, cost=cost)
 
 
 @loss

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from isotherm.divergences.computation import Computation
 from isotherm.divergences.dense import dense_divergence
 from isotherm.divergences.differentiation import Differentiation, Envelope
-from isotherm.divergences.exact import wasserstein
+from isotherm.divergences.exact import cold_end
 from isotherm.divergences.front import loss
 from isotherm.divergences.inputs import pairs_of
 from isotherm.divergences.term import number
@@ -84,7 +84,7 @@ def sinkhorn_divergence(  # noqa: PLR0913 - a loss names everything a problem is
         [Genevay2018], [Feydy2019, theorem 1], [Sejourne2019]
     """
     if not isinstance(epsilon, Relative) and number(epsilon) == 0.0:
-        return wasserstein(x, y, a, b, cost=cost)
+        return cold_end(x, y, a, b, cost, rho)
     how = Computation(
         differentiation=differentiation, solver=solver, tolerance=tolerance, on_failure=on_failure, cache=cache
     )
