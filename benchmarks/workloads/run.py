@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SLACK = 1.05  # of the tolerance that an independent recomputation may find: rules look at float32 sums
 START_SECONDS = 90.0  # for imports and generating the task
-JUDGE_SECONDS = 300.0  # for repeats and for judging
+JUDGE_SECONDS = 600.0  # for repeats and for judging
 OWN = "isotherm"
 
 
