@@ -48,11 +48,11 @@ DEVIATIONS: dict[str, str] = {
     r"test_ot\.py::test_warnings": "emd always goes to the optimum: numItermax has no effect",
     r"test_free_support_barycenter_generic_costs_auto_ground_bary": "Adam stops where two float32 costs happen to be equal: "
     "at another step when squared distances are rounded correctly",
-    r"test_solve_sample_methods\[.*'(gaussian|gaussian_hd|factored|lowrank|nystroem)'": "other problems than transport "
-    "between these points: refused by name",
-    r"test_solve_sample_bsp": "another problem: refused by name",
-    r"test_solve_sample_NotImplemented\[.*'lazy': True, 'reg': 1, 'unbalanced': 1": "provided here",
-    r"test_solve_bary_sample\[": "POT's own function asks solve_sample for penalties and regularisers that are refused",
+    r"test_solve_sample_methods\[.*'(gaussian|gaussian_hd|factored|lowrank|nystroem)'": "methods that solve other "
+    "problems: refused by name",
+    r"test_solve_sample_bsp": "a method among those that solve other problems: refused by name",
+    r"test_solve_sample_NotImplemented\[.*'lazy': True, 'reg': 1, 'unbalanced': 1": "lazy unbalanced transport is provided here",
+    r"test_solve_bary_sample\[": "POT's own function asks solve_sample for penalties other than KL, which are refused",
 }  # patterns of test ids; each is explained in the documentation's "Drop-in use"
 
 
