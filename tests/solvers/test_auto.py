@@ -257,3 +257,11 @@ def test_many_points_in_few_dimensions_go_through_cells():
 def test_fewer_points_or_more_dimensions_do_not(size, dimension):
     cloud = PointCloud(torch.rand(size, dimension), torch.rand(size, dimension))
     assert isinstance(Auto().choose(Problem(cloud, epsilon=0.05)).solver, LogSinkhorn)
+
+
+def test_the_budget_is_that_of_everything_together():
+    problem = cube_to_blobs(300, generator=0, epsilon=Relative(1e-4))
+    solution = Auto(tolerance=1e-9, max_iterations=120).run(problem)
+    assert not solution.status.is_converged
+    assert "annealed" in solution.method
+    assert solution.iterations <= 120

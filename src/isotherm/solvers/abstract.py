@@ -72,6 +72,11 @@ class AbstractSinkhorn(AbstractSolver):
         """The same settings with another tolerance."""
         return replace(self, tolerance=tolerance)  # pyright: ignore[reportArgumentType]
 
+    def after(self, iterations: int) -> Self:
+        """The same settings with what is left of the budget, at least one iteration."""
+        left = max(1, self.rule().max_iterations - iterations)
+        return replace(self, max_iterations=left)  # pyright: ignore[reportArgumentType]
+
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem; see `AbstractSolver.run`. A ValueError at temperature zero."""
         return perform(self.work(problem, init=init, callback=callback))

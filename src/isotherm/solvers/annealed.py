@@ -141,7 +141,8 @@ class _Cooling:
             return check._replace(iteration=check.iteration + before)
 
         last = None if callback is None else lambda check: callback(numbered(check))
-        solution = yield from self.settings.solver.work(self.problem, init=self.potentials, callback=last)
+        solver = self.settings.solver.after(before)
+        solution = yield from solver.work(self.problem, init=self.potentials, callback=last)
         return replace(
             solution,
             history=(*self.history, *map(numbered, solution.history)),

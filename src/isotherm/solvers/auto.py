@@ -36,6 +36,7 @@ SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memo
 WATCHED = 10  # iterations from which the rest is predicted
 TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
 LOW_DIMENSION = 4  # up to which cells of points are compact
+HOPELESS = 5000  # predicted iterations above which clusters are looked for
 LONG = 100  # predicted iterations above which annealing pays
 BLOCKED_LONG = 250  # the same where sweeps are products with a kernel that annealing would have to make anew
 
@@ -56,7 +57,7 @@ class Auto(AbstractSolver):
 
     The first iterations run at the temperature that was asked for. If they predict more than some hundred others, or
     some 250 where sweeps come in compiled blocks, the solve starts again, hot, and cools; otherwise it goes on.
-    If they predict more than the budget, and the plan so far falls into clusters, what has to pass between these is
+    If they predict more than 5000, and the plan so far falls into clusters, what has to pass between these is
     found first, as a small problem of its own.
 
     Attributes:
@@ -149,13 +150,14 @@ class Auto(AbstractSolver):
         watched = watch.history[-1].iteration
         reason = f"{reason}; the first {watched} iterations predicted {watch.prediction()}"
 
-        later: AbstractSolver = annealed
         start, before, seconds = None, watched, solution.seconds
-        if problem.is_balanced and watch.predicted > self.max_iterations:
+        if problem.is_balanced and watch.predicted > HOPELESS:
             start = between_clusters(solution)
         if start is not None:
-            later, reason = patient, f"{reason}, so that the masses of {start.count} clusters were set first"
+            reason = f"{reason}, so that the masses of {start.count} clusters were set first"
             before, seconds = before + start.iterations, seconds + start.seconds
+        patient = patient.after(before)
+        later = Annealed(solver=patient) if start is None else patient
 
         def numbered(check: Check) -> Check:
             return check._replace(iteration=check.iteration + before)
