@@ -81,7 +81,7 @@ def test_newton_steps_give_the_dense_answer(rho, monkeypatch):
 def test_newton_raises_the_dual_at_every_step(monkeypatch):
     monkeypatch.setattr("isotherm.solvers.newton.SLOW", 0)
     monkeypatch.setattr("isotherm.solvers.newton.SEEN", 5)
-    problem = six_clusters(0.3)
+    problem = six_clusters(0.299)
     iteration = NewtonIteration(problem, None, Newton(tolerance=1e-10, switch=1e3))
     values = []
     for _ in range(900):

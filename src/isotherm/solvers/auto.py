@@ -12,7 +12,7 @@ from isotherm.geometry import Grid
 from isotherm.kernels import is_swept
 from isotherm.solvers.abstract import AbstractSinkhorn, AbstractSolver
 from isotherm.solvers.annealed import Annealed
-from isotherm.solvers.blocks import block_costs
+from isotherm.solvers.blocks import LOW_DIMENSION, block_costs
 from isotherm.solvers.clusters import between_clusters
 from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memory
 WATCHED = 10  # iterations from which the rest is predicted
 TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
-LOW_DIMENSION = 4  # up to which cells of points are compact
 HOPELESS = 5000  # predicted iterations above which clusters are looked for
 LONG = 100  # predicted iterations above which annealing pays
 BLOCKED_LONG = 250  # the same where sweeps are products with a kernel that annealing would have to make anew

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from isotherm.kernels import (
     Formula,
+    RowUpdate,
     Sweeps,
     Swept,
     is_swept,
+    sinkhorn_step,
     sinkhorn_sweeps,
     softmin,
     sort_into_cells,
@@ -31,6 +33,7 @@ BLOCKED_ENTRIES = 1 << 22  # pairs whose exponentials are kept between sweeps: 1
 SORTED_ENTRIES = 1 << 16  # pairs from which on points are sorted, so that distant ones can be left out together
 COARSEST = 1e-2  # residual that float32 has to reach to be of use in float64
 ABOVE_FLOOR = 30.0  # factor within which a residual that falls no more is at its floor
+LOW_DIMENSION = 4  # up to which cells of points are compact, so that most pairs of them can be left out
 CELL = 8  # points of the smallest cells that they are sorted into
 
 
@@ -44,8 +47,10 @@ def block_costs(problem: Problem) -> Formula | None:
 
 
 def cell_orders(costs: Formula) -> tuple[Tensor, Tensor] | None:
-    """Orders of both clouds in which close points stand together; None where there are no points or too few."""
-    if costs.y is None or costs.shape[0] * costs.shape[1] < SORTED_ENTRIES or not is_swept(costs):
+    """Orders of both clouds in which close points stand together; None where that gains nothing."""
+    if costs.y is None or costs.x.shape[1] > LOW_DIMENSION:
+        return None
+    if costs.shape[0] * costs.shape[1] < SORTED_ENTRIES or not is_swept(costs):
         return None
     return sort_into_cells(costs.x.detach().double(), CELL), sort_into_cells(costs.y.detach().double(), CELL)
 
@@ -100,23 +105,13 @@ class BlockedAlternation(AbstractAlternation):
     def _first(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
         """f, or that of g = 0, and the potential of the columns that is exact for it."""
         (costs, a, b), epsilon = self.sides, self.problem.epsilon
-        if f is not None:
-            softness = 1.0 + epsilon / self.problem.rho_b
-            return f, softmin(costs.transpose(), f + epsilon * a.log(), epsilon=epsilon) / softness
-        rho_a, rho_b = self.problem.rho_a, self.problem.rho_b
-        zero = Sweeps(
-            costs=costs,
-            a=a,
-            b=b,
-            f=torch.zeros_like(a),
-            g=torch.zeros_like(b),
-            epsilon=epsilon,
-            rho_a=rho_a,
-            rho_b=rho_b,
-        )
-        swept = sinkhorn_sweeps([zero])[0]
-        self.kernel = swept.kernel
-        return swept.f, swept.exact_g
+        log_a, log_b = epsilon * a.log(), epsilon * b.log()
+        if f is None:
+            update = RowUpdate(1.0 / (1.0 + epsilon / self.problem.rho_a))
+            _, f, t = sinkhorn_step(costs, torch.zeros_like(a), log_b, log_a, update, epsilon=epsilon)
+        else:
+            t = softmin(costs.transpose(), f + log_a, epsilon=epsilon)
+        return f, t / (1.0 + epsilon / self.problem.rho_b)
 
     def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
         """Ask for the sweeps to the next estimate of the relaxation; see `AbstractIteration.advance`."""

@@ -581,8 +581,11 @@ struct BoundSweeps {
   BoundSweeps& operator=(const BoundSweeps&) = delete;
 
   void run(const Table& chosen, int threads) const {
-    if (costs.is_double_) chosen.f64.sinkhorn_sweeps(costs.costs, sweeps, threads);
-    else chosen.f32.sinkhorn_sweeps(costs.costs, sweeps, threads);
+    Keeper passing;  // where nothing is to be kept
+    Sweeps mine = sweeps;
+    if (!keeper) mine.keeper = &passing;
+    if (costs.is_double_) chosen.f64.sinkhorn_sweeps(costs.costs, mine, threads);
+    else chosen.f32.sinkhorn_sweeps(costs.costs, mine, threads);
   }
 
   nb::tuple found() const {
@@ -666,7 +669,7 @@ NB_MODULE(_cpu, m) {
       .def(nb::init<const BoundCosts&, Input, Input, Input, Input, std::optional<Input>, const std::vector<double>&,
                     int64_t, std::shared_ptr<Keeper>, Output, Output, Output, Output>(),
            nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("f"), nb::arg("g"), nb::arg("before").none(),
-           nb::arg("settings"), nb::arg("count"), nb::arg("keeper"), nb::arg("next_f"), nb::arg("next_g"), nb::arg("exact_g"),
+           nb::arg("settings"), nb::arg("count"), nb::arg("keeper").none(), nb::arg("next_f"), nb::arg("next_g"), nb::arg("exact_g"),
            nb::arg("softmin"))
       .def("found", &BoundSweeps::found, "Residuals, changes, dual value, whether it dropped.");
   m.def("sinkhorn_sweeps", &sinkhorn_sweeps, nb::arg("problems"), nb::arg("threads"));

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["sinkhorn_sweeps", "why_not"]
 
-KEPT_ENTRIES = 1 << 26  # entries of all kernels of a call up to which they are kept for the next: 256 MiB in float32
+KEPT_ENTRIES = 1 << 22  # entries of all kernels of a call up to which they are kept for the next: 16 MiB in float32
 
 
 def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
     """See `isotherm.kernels.sinkhorn_sweeps`."""
     outputs = [_outputs(problem) for problem in problems]
-    kernels = [extension.Keeper() if problem.kernel is None else problem.kernel for problem in problems]
+    # Many kernels cost more to find again in memory than to make: those of a large batch share one place in each thread.
+    is_kept = sum(problem.costs.shape[0] * problem.costs.shape[1] for problem in problems) <= KEPT_ENTRIES
+    kernels = [(problem.kernel or extension.Keeper()) if is_kept else None for problem in problems]
     bound = [_bind(*one) for one in zip(problems, kernels, outputs, strict=True)]
     extension.sinkhorn_sweeps(bound, torch.get_num_threads())
-    is_kept = sum(problem.costs.shape[0] * problem.costs.shape[1] for problem in problems) <= KEPT_ENTRIES
     found = []
     for one, kernel, (f, g, exact_g, softmin) in zip(bound, kernels, outputs, strict=True):
         residuals, changes, dual, has_dropped = one.found()
@@ -35,7 +36,7 @@ def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
             Swept(
                 f=f, g=g, exact_g=exact_g, softmin=softmin,
                 residuals=residuals, changes=changes, dual=dual, has_dropped=has_dropped,
-                kernel=kernel if is_kept else None,
+                kernel=kernel,
             )
         )  # fmt: skip
     return found
