@@ -276,6 +276,15 @@ def test_kernel_is_cut_only_where_a_tolerance_allows_it():
 
 
 @needs_extension
+def test_kernel_cut_for_a_loose_tolerance_serves_none():
+    whole = in_cells(problem(400, 400, epsilon=0.004, count=60))
+    first = sinkhorn_sweeps([replace(whole, tolerance=3e-2)])[0]
+    assert first.residuals[-1] < 3e-2
+    rest = replace(whole, f=first.f, g=first.g, count=5)
+    assert error(sinkhorn_sweeps([replace(rest, kernel=first.kernel)])[0], defined(rest)) < 1e-12
+
+
+@needs_extension
 def test_cut_sweeps_do_not_depend_on_the_number_of_threads():
     start = in_cells(problem(700, 900, epsilon=0.003, omega=1.3, count=9, tolerance=1e-4))
     before, found = torch.get_num_threads(), []

@@ -116,7 +116,7 @@ class Sweeper {
   Strand states[MAX_STRANDS];
   double last_omega, constant = 0.0, dual_value;
   double cut_bits;  // by which a cut's threshold is below one; infinity where none is made
-  double unseen;    // least sum of a row or column, per unit of factors, that a cut resolves
+  double digits;    // powers of 2 that the tolerance sees
 
  public:
   Sweeper(const Costs& costs_, const Sweeps& s_, int threads_)
@@ -193,12 +193,11 @@ class Sweeper {
 
   // Where the kernel is to be cut, so that what is left out stays unseen while sums fall by the margin.
   void set_cut() {
-    const double digits = s.tolerance > 0.0 ? fmin(DIGITS<T>, UNSEEN_BITS - log2(s.tolerance)) : DIGITS<T>;
+    digits = s.tolerance > 0.0 ? fmin(DIGITS<T>, UNSEEN_BITS - log2(s.tolerance)) : DIGITS<T>;
     cut_bits = INFINITY;
     if (costs.n * costs.m < CUT_PAIRS) return;
     const double wanted = digits + kept.margin + fmax(log2(double(cols.n)), cols.log_least(rows.total_mass));
     if (wanted < -log2(LOST<T>)) cut_bits = wanted;
-    unseen = exp2(digits - cut_bits);
   }
 
   bool can_cut() const { return s.tolerance > 0.0 && __builtin_isfinite(cut_bits) && kept.residual <= CUT_BELOW; }
@@ -214,9 +213,12 @@ class Sweeper {
     return can_cut() && (kept.is_cut ? kept.mended > MENDED * kept.tiles() : kept.thinness() > CUT_SHARE);
   }
 
+  // The least sum beside which the factors of entries left out, no larger than the kernel's threshold, are not seen.
+  double unseen(double left_out) const { return exp2(digits + kept.threshold) * left_out; }
+
   // The least sum that the kernel resolves, for all factors and for those of the entries that are left out.
   double least(double factors, double left_out) const {
-    return fmax(LOST<T> * (factors > 1.0 ? factors : 1.0), kept.is_cut ? unseen * left_out : 0.0);
+    return fmax(LOST<T> * (factors > 1.0 ? factors : 1.0), kept.is_cut ? unseen(left_out) : 0.0);
   }
 
   // The next potentials, from the present ones; false, and nothing but `next` is touched, if the kernel does not do.
@@ -336,7 +338,7 @@ class Sweeper {
     }
     if (all_safe) {
       kept.make(tile, i, i + count, m, cuts, sums);
-      const double low = cuts ? unseen * double(cols.n) : 0.0;
+      const double low = cuts ? unseen(double(cols.n)) : 0.0;
       for (int r = 0; r < count; ++r) all_safe = all_safe && is_safe(sums[r]) && sums[r] > low;
       if (!all_safe) kept.unmake(i);
     }
