@@ -105,7 +105,7 @@ def _scipy(x1: ArrayLike, x2: ArrayLike, metric: Any, p: float, w: ArrayLike | N
     if kind.namespace is Namespace.TORCH and backend != "scipy":
         msg = f"`metric` {metric!r} is SciPy's alone: got tensors. Use one of {', '.join(COSTS)}, minkowski, correlation, or pass a function of your own to isotherm.solve."
         raise NotImplementedError(msg)
-    distance = require("scipy.spatial.distance", extra="exact", why=f"compute {metric!r} costs")
+    distance = require("scipy.spatial.distance", extra="exact", why="compute costs by SciPy's names")
     options: dict[str, Any] = {} if w is None else {"w": w}
     if isinstance(metric, str) and metric.endswith("minkowski"):
         options["p"] = p
