@@ -130,13 +130,12 @@ def read(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
 
 
 def environment(options: argparse.Namespace) -> dict[str, str]:
-    """The same threads for everybody."""
+    """The same threads for everybody, who wait as OMP_WAIT_POLICY says."""
     threads = str(options.threads)
     return os.environ | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
-        "OMP_WAIT_POLICY": "passive",
     }
 
 
