@@ -24,7 +24,7 @@ BEGIN, END = "<!-- workloads table -->", "<!-- end -->"
 def cell(row: dict[str, Any] | None) -> str:
     """A time, or what went wrong."""
     if row is None:
-        return "-"
+        return "not run"
     if row["is_met"]:
         return seconds(row["best_s"])
     if "error" in row and "failure" not in row:
