@@ -264,6 +264,26 @@ def bind(batch: Batch) -> Any:
     return compiled.extension.Batch([compiled.bind_formula(formula) for formula in batch.formulas])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kinds", [("sqeuclidean",), ("stored",), (*POINTS, "stored")])
+def test_curvatures_of_a_batch_are_those_of_its_problems(kinds, dtype, backend):
+    case = with_small_masses(ragged(kinds, (3, 1, 11))).to(torch.float32).to(torch.float64)
+    count = len(case.p)
+    values = torch.stack([torch.linspace(-1.0, 1.0, count), torch.linspace(0.0, 9.0, count).cos()], 1)  # (N, 2)
+    given = case.to(dtype)
+    with kernels.use(backend):
+        found = kernels.batched_plan_hessian(given.batch, given.p, given.q, values.to(dtype), epsilon=EPSILON)
+    assert found.dtype == dtype
+    tolerance = 4e-4 if dtype == torch.float32 else 1e-11
+    for plan, (rows, _), epsilon in zip(plans(case), case.batch.slices(), EPSILON, strict=True):
+        r, c, v = plan.sum(1), plan.sum(0)[:, None], values[rows].double()
+        back = torch.where(c > 0, plan.T @ v / torch.where(c > 0, c, 1.0), 0.0)
+        size = float((r[:, None] * v).abs().amax()) / epsilon if len(v) else 0.0  # of the terms that cancel
+        wanted = (r[:, None] * v - plan @ back) / epsilon
+        torch.testing.assert_close(found[rows].double(), wanted, rtol=tolerance, atol=tolerance * size)
+
+
 @pytest.mark.parametrize("kind", ["euclidean", "stored"])
 def test_batch_of_equal_sizes_is_cut_from_tensors(kind):
     x, y = torch.rand(4, 3, 2), None if kind == "stored" else torch.rand(4, 5, 2)

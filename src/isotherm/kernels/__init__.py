@@ -16,6 +16,7 @@ from .batched import batched_hard_min as batched_hard_min
 from .batched import batched_plan_apply as batched_plan_apply
 from .batched import batched_plan_cost as batched_plan_cost
 from .batched import batched_plan_grad as batched_plan_grad
+from .batched import batched_plan_hessian as batched_plan_hessian
 from .batched import batched_softmin as batched_softmin
 from .cells import GROUP as GROUP
 from .cells import Cells as Cells
@@ -71,6 +72,7 @@ __all__ = [
     "batched_plan_apply",
     "batched_plan_cost",
     "batched_plan_grad",
+    "batched_plan_hessian",
     "batched_softmin",
     "conditional_block",
     "conditional_mean",

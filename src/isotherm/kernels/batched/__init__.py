@@ -10,6 +10,7 @@ from .front import batched_hard_min as batched_hard_min
 from .front import batched_plan_apply as batched_plan_apply
 from .front import batched_plan_cost as batched_plan_cost
 from .front import batched_plan_grad as batched_plan_grad
+from .front import batched_plan_hessian as batched_plan_hessian
 from .front import batched_softmin as batched_softmin
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "batched_plan_apply",
     "batched_plan_cost",
     "batched_plan_grad",
+    "batched_plan_hessian",
     "batched_softmin",
 ]

@@ -19,4 +19,11 @@ __all__ = ["plan_hessian", "why_not"]
 
 def plan_hessian(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
     """See `isotherm.kernels.plan_hessian`."""
-    return from_products(ops.plan_apply, known_formula(costs), p, q, values, epsilon=epsilon)
+    formula = known_formula(costs)
+    across = formula.transpose()
+    moved = from_products(
+        lambda u: ops.plan_apply(formula, p, q, u, epsilon=epsilon),
+        lambda v: ops.plan_apply(across, q, p, v, epsilon=epsilon),
+        values,
+    )
+    return moved / epsilon

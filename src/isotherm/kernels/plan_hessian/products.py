@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
-    from isotherm.kernels.source import Formula
 
-
-class PlanProduct(Protocol):
-    """`isotherm.kernels.plan_apply` on one backend."""
-
-    def __call__(self, costs: Formula, p: Tensor, q: Tensor, values: Tensor, /, *, epsilon: float) -> Tensor:
-        """P V, shape (N, K)."""
-        ...
-
-
-def from_products(
-    apply: PlanProduct, formula: Formula, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float
-) -> Tensor:
-    """(diag(r) V - P diag(1 / c) P' V) / epsilon, with r and c from the same two products; shape (N, K)."""
-    both = torch.cat([torch.ones_like(p)[:, None], values], dim=1)  # (N, 1 + K)
-    means = column_means(apply(formula.transpose(), q, p, both, epsilon=epsilon))
-    columns = torch.cat([torch.ones_like(q)[:, None], means], dim=1)  # (M, 1 + K)
-    sums = apply(formula, p, q, columns, epsilon=epsilon)
-    return (sums[:, :1] * values - sums[:, 1:]) / epsilon
+def from_products(forward: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """diag(r) V - P diag(1 / c) P' V, with r and c from the same two products, U -> P U and V -> P' V; shape (N, K)."""
+    means = column_means(back(torch.cat([torch.ones_like(values[:, :1]), values], dim=1)))  # (M, K)
+    sums = forward(torch.cat([torch.ones_like(means[:, :1]), means], dim=1))  # (N, 1 + K)
+    return sums[:, :1] * values - sums[:, 1:]
 
 
 def column_means(sums: Tensor) -> Tensor:

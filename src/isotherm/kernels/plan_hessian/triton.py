@@ -16,4 +16,11 @@ if TYPE_CHECKING:
 
 def plan_hessian(costs: CostSource, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
     """See `isotherm.kernels.plan_hessian`."""
-    return from_products(plan_apply, as_formula(costs), p, q, values, epsilon=epsilon)
+    formula = as_formula(costs)
+    across = formula.transpose()
+    moved = from_products(
+        lambda u: plan_apply(formula, p, q, u, epsilon=epsilon),
+        lambda v: plan_apply(across, q, p, v, epsilon=epsilon),
+        values,
+    )
+    return moved / epsilon
