@@ -120,7 +120,7 @@ sanitize: $(VENV)/.dev  ## Run the kernel tests on a build with address and unde
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=.ci \
 	  ISOTHERM_EXTENSION="$$(ls build/sanitize/_cpu*.so)" $(BIN)/python -m pytest -q -p other_extension \
 	  tests/kernels/test_cpu_accuracy.py tests/kernels/test_cpu_binding.py tests/kernels/test_axis_passes.py \
-	  tests/kernels/test_sinkhorn_sweeps.py tests/kernels/test_pattern.py tests/kernels/test_cells.py $(SANITIZE_ARGS)
+	  tests/kernels/test_sinkhorn_sweeps.py tests/kernels/test_symmetric_softmin.py tests/kernels/test_pattern.py tests/kernels/test_cells.py $(SANITIZE_ARGS)
 
 # Where POT's own tests lie, a folder or one file of its source distribution; nothing: they do not run.
 POT_TESTS ?=

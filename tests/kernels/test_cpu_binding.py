@@ -102,7 +102,7 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
     rng = random.Random(seed)
     accepted = 0
     for _ in range(400):
-        n, m, d, k = rng.choice([0, 1, 4]), rng.choice([0, 1, 5]), rng.choice([1, 2, 9]), rng.choice([0, 1, 3])
+        n, m, d, k = rng.choice([0, 1, 4]), rng.choice([0, 1, 4, 5]), rng.choice([1, 2, 9]), rng.choice([0, 1, 3])
         p, q, values, row, wide = (strange_array(rng, shape) for shape in ((n,), (m,), (m, k), (n,), (n, k)))
         number = rng.choice([1.0, 1.0, 1.0, 0.0, -1.0, 1e-30, 1e30, float("nan"), "1"])
         threads = rng.choice([-1, 0, 1, 2, 5])
@@ -110,7 +110,7 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
             kind = rng.choice(["sqeuclidean", "euclidean", "dot", "stored", "l1"])
             x, y = strange_array(rng, (n, d)), None if kind == "stored" else strange_array(rng, (m, d))
             bound = costs(n, m, d, kind=kind) if rng.random() < 0.7 else EXTENSION.Costs(kind, x, y, 1.0, 0.0)
-            match rng.randrange(9):
+            match rng.randrange(10):
                 case 0:
                     EXTENSION.softmin(bound, q, rng.choice([None, p]), number, row, threads)
                 case 1:
@@ -132,6 +132,8 @@ def test_binding_survives_strange_inputs(seed: int) -> None:
                     EXTENSION.conditional_mean(bound, q, values, number, wide, threads)
                 case 8:
                     EXTENSION.plan_marginals(bound, p, q, number, row, strange_array(rng, (m,)), threads)
+                case 9:
+                    EXTENSION.symmetric_softmin(bound, q, p, number, row, threads)
             accepted += 1
         except (TypeError, ValueError, BufferError, RuntimeError):
             continue

@@ -189,6 +189,17 @@ def test_auto_sees_that_both_sides_are_the_same():
     assert not isinstance(Auto().choose(Problem(PointCloud(x, x.flip(0)), epsilon=0.01)).solver, Symmetric)
 
 
+@pytest.mark.skipif(bool(kernels.backends()["cpu"]), reason="lists of pairs are read by compiled kernels")
+def test_auto_meets_few_pairs_where_many_points_of_the_plane_meet_themselves():
+    x = torch.rand(4200, 2, generator=torch.Generator().manual_seed(0))
+    problem = Problem(PointCloud(x, x), epsilon=0.002)
+    solution, plain = Auto().run(problem), Symmetric().run(problem)
+    assert solution.method.startswith("Auto chose Multiscale around Symmetric")
+    assert solution.status.is_converged
+    assert float((solution.f - solution.g).std()) < 1e-7  # one potential, but for the gauge
+    torch.testing.assert_close(solution.f, plain.f, rtol=0.0, atol=2e-5)
+
+
 def test_auto_ends_with_newton_where_digits_are_asked_for():
     problem = stretched(0.01)
     choice = Auto(tolerance=1e-8).choose(problem)

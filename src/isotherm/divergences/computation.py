@@ -14,7 +14,7 @@ from isotherm._status import ConvergenceWarning
 from isotherm.divergences.differentiation import Differentiation, Envelope, Implicit, Unroll
 from isotherm.divergences.envelope import envelope_value
 from isotherm.divergences.implicit import fix_gauge, implicit_potentials
-from isotherm.solvers import ConvergenceError, Symmetric
+from isotherm.solvers import Auto, ConvergenceError, Symmetric
 from isotherm.solvers.solve import as_solver
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE
 from isotherm.solvers.symmetric import why_not_symmetric
@@ -110,9 +110,9 @@ class Computation:
         return out
 
     def _chosen(self, name: str, problem: Problem) -> AbstractSolver:
-        """The solver, with one potential for both sides where a cloud meets itself."""
+        """The solver, with one potential for both sides where a cloud meets itself, as `Auto` has on its own."""
         solver = as_solver(self.solver)
-        if name.startswith("self") and not why_not_symmetric(problem):
+        if name.startswith("self") and not isinstance(solver, Auto) and not why_not_symmetric(problem):
             solver = Symmetric(tolerance=getattr(solver, "tolerance", DEFAULT_TOLERANCE))
         return solver if self.tolerance is None else solver.with_tolerance(self.tolerance)
 

@@ -48,7 +48,7 @@ def sinkhorn_divergence(  # noqa: PLR0913 - a loss names everything a problem is
     with V the `entropic_value`. Non-negative for costs |x - y|^p, 0 < p <= 2. Between exact transport (epsilon to 0)
     and half the squared maximum mean discrepancy of the kernel -c (`mmd`, epsilon to infinity). What comes out may be
     negative by the error of the solves, which is of second order in `tolerance`, and by rounding. Self terms take about
-    ten passes (`Symmetric`). Time O((N^2 + N M + M^2) D) per iteration and for the gradient; memory O(N + M) for costs
+    ten passes over half the pairs (`Symmetric`), or over those that matter in many points of few dimensions. Time O((N^2 + N M + M^2) D) per iteration and for the gradient; memory O(N + M) for costs
     between points that have a formula.
 
     Args:

@@ -1,7 +1,7 @@
 """Reductions over all pairs, or a list of them: tensors in, tensors out, nothing known of problems or solvers.
 
 Read in this order: `pairs` and `source` (where costs come from), `pattern` and `cells` (which pairs are met), `softmin`,
-`hard_min`, `plan_apply`, `conditional`, `product_sum`, `sinkhorn_step`, `sinkhorn_sweeps`, `plan_grad`, `plan_hessian`,
+`symmetric_softmin`, `hard_min`, `plan_apply`, `conditional`, `product_sum`, `sinkhorn_step`, `sinkhorn_sweeps`, `plan_grad`, `plan_hessian`,
 `batched` (many problems at once), `axis_log_sum` and `axis_max` (grids); each folder holds one reduction: its `reference`,
 the definition in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
 `dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
@@ -51,6 +51,7 @@ from .source import BLOCK_ENTRIES as BLOCK_ENTRIES
 from .source import CostSource as CostSource
 from .source import Formula as Formula
 from .source import row_blocks as row_blocks
+from .symmetric_softmin import symmetric_softmin as symmetric_softmin
 
 __all__ = [
     "BLOCK_ENTRIES",
@@ -94,6 +95,7 @@ __all__ = [
     "skipped_scores",
     "softmin",
     "sort_into_cells",
+    "symmetric_softmin",
     "use",
     "value_hessian",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -60,6 +61,16 @@ class BlockPattern:
         torch.cumsum(torch.bincount(blocks, minlength=cells), 0, out=column_starts[1:])
         by_column = rows[torch.argsort(blocks, stable=True)]
         return BlockPattern(row_order, column_order, starts, blocks, column_starts, by_column)
+
+    @cached_property
+    def is_symmetric(self) -> bool:
+        """Whether both sides are the same points, and every pair of cells is listed both ways."""
+        pairs = (
+            (self.row_order, self.column_order),
+            (self.starts, self.column_starts),
+            (self.blocks, self.column_blocks),
+        )
+        return all(torch.equal(one, other) for one, other in pairs)
 
     @property
     def tensors(self) -> list[Tensor]:

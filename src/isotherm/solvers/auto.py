@@ -105,7 +105,7 @@ class Auto(AbstractSolver):
         if problem.epsilon == 0:
             return Choice(Exact(), "epsilon is zero")
         if not why_not_symmetric(problem):
-            return Choice(Symmetric(**self._settings()), "both sides are the same")
+            return self._own(problem)
         is_double = problem.geometry.dtype == torch.float64
         scaling = Scaling(**self._settings())
         log_domain = Newton(**self._settings()) if is_double else LogSinkhorn(**self._settings())
@@ -128,6 +128,14 @@ class Auto(AbstractSolver):
             dtype = problem.geometry.dtype
             return Choice(scaling, f"range(C) / epsilon is small enough for exp(-C / epsilon) in {dtype}")
         return Choice(log_domain, obstacles[0])
+
+    def _own(self, problem: Problem) -> Choice:
+        """For a cloud against itself: one potential, on the pairs that matter where these may be few."""
+        symmetric = Symmetric(**self._settings())
+        multiscale = Multiscale(solver=symmetric)
+        if _is_low_dimensional(problem) and not multiscale.why_not(problem):
+            return Choice(multiscale, f"both sides are the same, in at most {LOW_DIMENSION} dimensions")
+        return Choice(symmetric, "both sides are the same")
 
     def run(self, problem: Problem, *, init: Init | None = None, callback: Callback | None = None) -> Solution:
         """Solve a problem with the chosen solver; see `AbstractSolver.run`."""

@@ -310,6 +310,19 @@ void softmin(const Batch& c, Input h, std::optional<Input> guess, const Temperat
   });
 }
 
+void symmetric_softmin(const BoundCosts& c, Input h, Input guess, double epsilon, Output out, int threads) {
+  if (c.n() != c.m())
+    reject_value("A symmetric softmin needs as many sources as targets: got " + std::to_string(c.n()) + " and " + std::to_string(c.m()) + ".");
+  c.expect(h, "h", {c.m()});
+  c.expect(guess, "guess", {c.n()});
+  c.expect(out, "out", {c.n()});
+  check_temperature(epsilon);
+  with_kernels(c, [&](const auto& k, auto t) {
+    typedef decltype(t) T;
+    k.symmetric_softmin(c.costs, data<T>(h), data<T>(guess), epsilon, data<T>(out), c.worth(threads));
+  });
+}
+
 void hard_min(const Batch& c, Input h, Output out, int threads) {
   c.expect(h, "h", {c.m()});
   c.expect(out, "out", {c.n()});
@@ -643,6 +656,8 @@ NB_MODULE(_cpu, m) {
         nb::arg("scale"), nb::arg("offset"), nb::arg("epsilon"), nb::arg("starts"), nb::arg("blocks"), nb::arg("sums"),
         nb::arg("greatest"), nb::arg("threads"));
   m.def("softmin", &softmin, nb::arg("costs"), nb::arg("h"), nb::arg("guess").none(), nb::arg("epsilon"),
+        nb::arg("out"), nb::arg("threads"));
+  m.def("symmetric_softmin", &symmetric_softmin, nb::arg("costs"), nb::arg("h"), nb::arg("guess"), nb::arg("epsilon"),
         nb::arg("out"), nb::arg("threads"));
   m.def("hard_min", &hard_min, nb::arg("costs"), nb::arg("h"), nb::arg("out"), nb::arg("threads"));
   m.def("plan_apply", &plan_apply, nb::arg("costs"), nb::arg("p"), nb::arg("q"), nb::arg("values"), nb::arg("epsilon"),

@@ -79,6 +79,7 @@ struct Axis {
 template <class T>
 struct Kernels {
   void (*softmin)(const Costs&, const T* h, const T* guess, double epsilon, T* out, int threads);
+  void (*symmetric_softmin)(const Costs&, const T* h, const T* guess, double epsilon, T* out, int threads);
   void (*hard_min)(const Costs&, const T* h, T* out, int threads);
   void (*plan_apply)(const Costs&, const Plan&, const T* values, int64_t k, T* out, int threads);
   void (*plan_cost)(const Costs&, const Plan&, T* out, int threads);
