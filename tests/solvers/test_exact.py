@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from scipy.optimize import linear_sum_assignment, linprog
 
 import isotherm._checks
 from isotherm import CostMatrix, EuclideanPower, Exact, LogSinkhorn, Outcome, PointCloud, Problem, solve
@@ -240,3 +240,35 @@ def test_exact_names_the_extra_that_is_missing(monkeypatch, package, algorithm):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r"isotherm\[exact\]"):
         Exact(algorithm=algorithm).run(Problem(CostMatrix(torch.eye(3)), epsilon=0.0))
+
+
+@pytest.mark.parametrize(
+    ("n", "shift", "scale"), [(64, 0.0, 1.0), (150, 3.0, 1.0), (150, -1e3, 1e6), (201, 0.0, 1e-9), (70, 0.0, 1e60)]
+)
+def test_warm_assignment_is_the_cheapest_and_its_prices_prove_it(n, shift, scale):
+    generator = torch.Generator().manual_seed(n)
+    costs = scale * (torch.cdist(*torch.randn(2, n, 3, generator=generator).double()).square() + shift)
+    solution = Exact().run(Problem(CostMatrix(costs), epsilon=0.0))
+    rows, columns = linear_sum_assignment(costs.numpy())
+    size = scale * (10.0 + abs(shift))
+    assert float(solution.transport_cost) == pytest.approx(float(costs[rows, columns].mean()), abs=1e-13 * size)
+    slack = costs - solution.f[:, None] - solution.g
+    assert float(slack.min()) > -1e-12 * size
+    assert float(solution.f.mean() + solution.g.mean()) == pytest.approx(
+        float(solution.transport_cost), abs=1e-12 * size
+    )
+
+
+def test_assignment_of_equal_costs_needs_no_warming():
+    solution = Exact(algorithm="assignment").run(Problem(CostMatrix(torch.full((70, 70), 2.0)), epsilon=0.0))
+    assert float(solution.transport_cost) == pytest.approx(2.0)
+
+
+def test_simplex_prices_are_feasible_between_points_without_mass():
+    generator = torch.Generator().manual_seed(0)
+    costs = torch.rand(9, 7, generator=generator).double()
+    a, b = torch.rand(9, generator=generator).double(), torch.rand(7, generator=generator).double()
+    a[:4] = 0.0
+    b[:3] = 0.0
+    solution = Exact(algorithm="simplex").run(Problem(CostMatrix(costs), a / a.sum(), b / b.sum(), epsilon=0.0))
+    assert float((costs - solution.f[:, None] - solution.g).min()) > -1e-12

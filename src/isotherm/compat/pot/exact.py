@@ -170,7 +170,6 @@ def _solve(a: Tensor, b: Tensor, costs: Tensor, *, check_marginals: bool) -> tup
     problem = Problem(CostMatrix(costs.double()), a, b * (masses[0] / masses[1]), epsilon=0.0)
     solution = Exact().run(problem)
     f, g = solution.potentials
-    g = torch.minimum(g, (problem.geometry.block(slice(None)) - f[:, None]).amin(0))  # feasible where no point has mass
     shift = (b @ g / masses[1] - a @ f / masses[0]) / 2.0
     return solution.coupling.to_dense(), f + shift, g - shift
 
