@@ -161,10 +161,12 @@ def test_triton_backend_agrees_with_reference_through_the_dispatcher(cost: str) 
     costs = CostMatrix(PointCloud(x, y).block(slice(None))) if cost == "matrix" else PointCloud(x, y, cost=cost)
     p, q, values = (normal(*shape, seed=k, dtype=torch.float32) for k, shape in enumerate([(6,), (9,), (9, 4)]))
     update = kernels.sinkhorn_step.__globals__["RowUpdate"](damping=0.9, relaxation=1.2)
+    own = CostMatrix(torch.cdist(x, x)) if cost == "matrix" else PointCloud(x, x, cost=cost)
     found = {}
     for name in ("triton", "reference"):
         with kernels.use(name):
             found[name] = [
+                kernels.symmetric_softmin(own, p, epsilon=0.5, guess=p),
                 kernels.softmin(costs, q, epsilon=0.5),
                 kernels.softmin(costs, q, epsilon=0.5, guess=p),
                 kernels.hard_min(costs, q),
