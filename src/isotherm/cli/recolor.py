@@ -11,6 +11,7 @@ import typer
 
 import isotherm
 from isotherm._checks import check_count
+from isotherm._files import atomic
 from isotherm.applications.images import map_colours, sample_colours
 from isotherm.cli import options
 from isotherm.cli.pictures import PICTURES, read_picture, write_picture
@@ -20,7 +21,7 @@ from isotherm.cli.read import Cloud, check_readable, seeded
 from isotherm.cli.show import exit_code, show_files, show_solutions
 from isotherm.cli.threads import cpu_threads
 from isotherm.geometry import merge_equal_points
-from isotherm.report.files import atomic, check_outputs
+from isotherm.report.files import check_outputs
 from isotherm.solvers import Exact
 
 Photo = Annotated[Path, typer.Argument(metavar="SOURCE", help="Photograph to change: .png, .jpg.")]

@@ -4,7 +4,6 @@ Read in this order: `digits` and `temperature` (numbers as words), `style`, `fil
 it needs the extra `isotherm[cli]`, asked for only when a figure or a page is made.
 """
 
-from .files import atomic as atomic
 from .files import check_outputs as check_outputs
 from .files import save_figure as save_figure
 from .files import write_json as write_json
@@ -14,7 +13,6 @@ from .summary import summary_table as summary_table
 from .summary import versions as versions
 
 __all__ = [
-    "atomic",
     "check_outputs",
     "save_figure",
     "summarise",

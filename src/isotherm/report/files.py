@@ -1,18 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Outputs: refused before any work where they could not be written, and written whole."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isotherm._files import atomic, write_text
 from isotherm.report.style import figure_style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from matplotlib.figure import Figure
 
@@ -51,40 +50,6 @@ def check_outputs(paths: Iterable[str | Path], *, overwrite: bool) -> None:
         raise FileExistsError(msg)
 
 
-@contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes the file when the block ends, and vanishes if it fails.
-
-    A reader sees the old file or the new one, never half of one. The temporary name keeps the suffix, because many
-    writers choose their format by it. Permissions are those of the file replaced, else the usual ones.
-
-    Args:
-        path: The file to write; missing folders are made. A symbolic link is followed.
-
-    Yields:
-        The path to write to.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> with atomic(folder / "answer.txt") as temporary:
-        ...     _ = temporary.write_text("42")
-        >>> [file.name for file in folder.iterdir()]
-        ['answer.txt']
-    """
-    target = Path(path).resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
-    try:
-        temporary.touch(mode=0o666, exist_ok=False)  # less the umask
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o777)
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_json(path: str | Path, data: Any) -> None:
     """Write data as indented JSON, atomically.
 
@@ -96,8 +61,7 @@ def write_json(path: str | Path, data: Any) -> None:
         ValueError: A number is NaN or infinite: JSON has no word for them; see `summarise`.
     """
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def save_figure(path: str | Path, figure: Figure) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from isotherm._files import write_text
 from isotherm._optional import require
 from isotherm.report.digits import certified, interval, number
 from isotherm.report.figures.certificates import exact_bounds
-from isotherm.report.files import atomic
 from isotherm.report.style import figure_style
 from isotherm.report.summary import summary_table, versions
 from isotherm.report.temperature import by_temperature, epsilon_label, epsilon_share
@@ -94,8 +94,7 @@ def write_report(
         versions=versions(),
         seconds=number(sum(solution.seconds for solution in ordered), 2),
     )
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _template() -> Any:
