@@ -1,11 +1,16 @@
 """What law do the data follow, and which causes lie behind each? Models to train, one to a file.
 
-Read in this order: `model` (what all have in common), `vae`; `networks`, `streams` (randomness), `training`.
+Read in this order: `model` (what all have in common), `vae`; `networks`, `streams` (randomness), `training`, `weights` and
+`storage` (files), `catalogue` (names).
 """
 
+from .catalogue import MODELS as MODELS
 from .model import AbstractModel as AbstractModel
+from .storage import load_model as load_model
+from .storage import save_model as save_model
 from .streams import Streams as Streams
+from .training import TensorBoard as TensorBoard
 from .training import Training as Training
 from .vae import VAE as VAE
 
-__all__ = ["VAE", "AbstractModel", "Streams", "Training"]
+__all__ = ["MODELS", "VAE", "AbstractModel", "Streams", "TensorBoard", "Training", "load_model", "save_model"]
