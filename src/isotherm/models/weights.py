@@ -32,7 +32,9 @@ def write_weights(model: AbstractModel, folder: Path) -> None:
     config = describe(model)
     write_text(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     with atomic(folder / WEIGHTS) as temporary:
+        mode = temporary.stat().st_mode  # safetensors puts a file of its own there, for the owner alone
         safetensors.save_model(model, str(temporary), metadata={"hash": config["hash"]})
+        temporary.chmod(mode & 0o777)
 
 
 def describe(model: AbstractModel) -> dict[str, Any]:
