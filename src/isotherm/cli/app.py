@@ -12,7 +12,9 @@ from isotherm.cli.couple import couple
 from isotherm.cli.demo import demo
 from isotherm.cli.main import BAD_INPUT, INTERRUPTED, OK
 from isotherm.cli.recolor import recolor
+from isotherm.cli.sample import sample
 from isotherm.cli.sweep import sweep
+from isotherm.cli.train import train
 
 HELP = """Entropic optimal transport from the command line: couple two data sets, certify the answer, look at it.
 
@@ -20,7 +22,7 @@ Every command says what it does with --help, with examples."""
 
 EXIT_CODES = (
     "[bold]Exit codes[/bold]: 0 done; 2 bad input, nothing was written; "
-    "3 a solve did not converge, outputs are written and marked; 130 interrupted, nothing is half-written."
+    "3 a solve did not converge, or a training left finite numbers, outputs are written and marked; 130 interrupted, nothing is half-written."
 )
 
 # Older typer uses click, newer ones a copy of it: the class is reached through what typer exports in both.
@@ -80,6 +82,21 @@ app.command(
         "isotherm recolor photo.jpg palette.jpg --epsilon 0.01 --output vivid.png",
     )
 )(recolor)
+app.command(
+    epilog=examples(
+        "isotherm train vae --data digits latent=4 steps=5000 ema=0.999 --output out/vae",
+        "isotherm train --resume --output out/vae",
+        "isotherm train vae --data 2d:moons --print-config > vae.yaml",
+        "isotherm train --config vae.yaml learning_rate=3e-4 --output out/moons",
+        "torchrun --nproc-per-node 2 --no-python isotherm train vae --data pictures/ --output out/pictures",
+    )
+)(train)
+app.command(
+    epilog=examples(
+        "isotherm sample out/vae --count 100 --output samples.png",
+        "isotherm sample out/vae --count 10000 --raw --seed 1 --output samples.npy",
+    )
+)(sample)
 app.command(epilog=examples("isotherm demo", "isotherm demo --output out/demo --overwrite"))(demo)
 
 

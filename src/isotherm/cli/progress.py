@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from torch import Tensor
 
 from isotherm._status import Outcome
 from isotherm.solution import Check, Solution
@@ -98,3 +99,26 @@ class SolveTask:
         if any(solution.status.outcome is Outcome.INTERRUPTED for solution in solutions):
             raise KeyboardInterrupt
         self.task.done(note)
+
+
+class TrainingTask:
+    """A bar that follows a training and shows its losses: a callback of `Training.run`.
+
+    Args:
+        task: The bar.
+        steps: Of the whole training.
+    """
+
+    def __init__(self, task: Task, *, steps: int) -> None:
+        self.task, self.steps = task, steps
+
+    def __call__(self, step: int, numbers: dict[str, Tensor]) -> None:
+        """Move the bar; where none is drawn, no number is asked for, which would wait for a GPU.
+
+        Args:
+            step: Steps done.
+            numbers: Of the last one.
+        """
+        if not self.task.progress.disable and (step % 10 == 0 or step == self.steps):
+            told = [f"{name} {float(value):.4g}" for name, value in numbers.items()]
+            self.task.show(step / self.steps, f"step {step:,}, {', '.join(told[:4])}")

@@ -63,7 +63,9 @@ def observations() -> Tensor:
     return torch.randn(23, 3, generator=torch.Generator().manual_seed(7))
 
 
-def train(folder: Path | None, *, steps: int = 20, resume: bool = False, killed_at: int = 0, **settings: Any) -> Remembering:
+def train(
+    folder: Path | None, *, steps: int = 20, resume: bool = False, killed_at: int = 0, **settings: Any
+) -> Remembering:
     """Twenty steps, five rows at a time: epochs of four, so that the checkpoint at ten stands within one."""
     model = Remembering()
     training = Training(
