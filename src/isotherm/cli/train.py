@@ -42,7 +42,7 @@ FILES = {
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL] [KEY=VALUE]...",
+        metavar="MODEL KEY=VALUE",
         help="A model (vae, ...) and settings of it and of its training: latent=2 steps=500 learning_rate=3e-4. "
         "--print-config lists them all.",
         show_default=False,
