@@ -62,7 +62,7 @@ def whole(remembering, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_training_resumes_bit_by_bit(remembering, whole: Path, tmp_path: Path) -> None:
-    killed = subprocess.run([*remembering.command, tmp_path, "13"], check=False)
+    killed = subprocess.run([*remembering.command, tmp_path, "13"], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert [line["step"] for line in lines(tmp_path)] == list(range(1, 14))  # it was past its checkpoint
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000010"]

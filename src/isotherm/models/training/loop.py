@@ -18,7 +18,7 @@ from isotherm.models.training.checkpoints import Checkpoints
 from isotherm.models.training.guard import explain
 from isotherm.models.training.interrupts import noted_interrupts
 from isotherm.models.training.metrics import Metrics
-from isotherm.models.training.processes import device_of, joined
+from isotherm.models.training.processes import device_of, join
 from isotherm.models.training.randomness import go_on, own_global_state, randomness, set_apart
 from isotherm.models.training.schedule import SCHEDULES
 from isotherm.models.training.state import PRECISIONS, State
@@ -123,8 +123,8 @@ class Training:
         device = device_of(self.device, model)
         model.to(device).train()
         interrupts = nullcontext(lambda: False) if folder is None else noted_interrupts()
+        processes = join(device)
         with (
-            joined(device) as processes,
             own_global_state(self.seed, processes.rank, device),
             interrupts as is_stopping,
         ):

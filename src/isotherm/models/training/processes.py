@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,10 @@ class Processes:
         """The model with derivatives that are means over all processes; buffers stay each process's own."""
         if self.count == 1:
             return model
-        return DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+        with warnings.catch_warnings():
+            # torch 2.13 (2026) renames the argument, and tells those who mean what we mean to keep the old name.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+            return DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
 
     def part(self, rows: Tensor) -> Tensor:
         """The rows that are this process's, equally many for each: no two have one in common."""
@@ -64,24 +67,18 @@ def device_of(name: str | None, model: nn.Module) -> torch.device:
     return device
 
 
-@contextmanager
-def joined(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that `torchrun` started, and leave them at the end; alone where it started none.
+def join(device: torch.device) -> Processes:
+    """Join the processes that `torchrun` started, for as long as this one lives; alone where it started none.
 
     Args:
         device: Where this process computes: GPUs talk through NCCL, CPUs through gloo.
 
-    Yields:
+    Returns:
         This process among them.
     """
-    is_first = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized()
-    if is_first:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        if dist.is_available() and dist.is_initialized():
-            yield Processes(dist.get_rank(), dist.get_world_size(), device)
-        else:
-            yield Processes(0, 1, device)
-    finally:
-        if is_first:
-            dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)
+    if dist.is_available() and dist.is_initialized():
+        return Processes(dist.get_rank(), dist.get_world_size(), device)
+    return Processes(0, 1, device)
