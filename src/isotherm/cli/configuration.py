@@ -237,7 +237,9 @@ def place(key: str, form: type[pydantic.BaseModel]) -> tuple[str, str]:
 
 def unknown(key: str, form: type[pydantic.BaseModel]) -> str:
     """What to say of a key that nothing has."""
-    keys = list(keys_of(form))
+    keys = keys_of(form)
+    if key in keys:
+        return f"`{key}` stands in another place: write it under {' or '.join(part or 'no heading' for part in keys[key])}."
     near = difflib.get_close_matches(key.rpartition(".")[2], keys, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(keys)}."
     return f"`{key}` is no setting of {form.model_fields['model'].default} or of its training. {hint}"

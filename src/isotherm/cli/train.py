@@ -122,13 +122,13 @@ def train(
     files = [output / name for name in FILES]
     if not is_resuming and is_first:
         check_outputs([file for file in files if not (file.is_dir() and is_overwriting)], overwrite=is_overwriting)
-    observations = load_data(asked.data, seed=asked.seed)
-    model = asked.make_model(observations.shape)
-    if is_first:
-        clear(files if not is_resuming else [])
-        write_text(output / CONFIGURATION, asked.to_yaml())
     with ExitStack() as opened:
         opened.enter_context(cpu_threads(threads))
+        observations = load_data(asked.data, seed=asked.seed)
+        model = asked.make_model(observations.shape)
+        if is_first:
+            clear(files if not is_resuming else [])
+            write_text(output / CONFIGURATION, asked.to_yaml())
         listeners = []
         if is_first:
             bars = opened.enter_context(progress_bars())
