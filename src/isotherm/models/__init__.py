@@ -8,9 +8,30 @@ from .catalogue import MODELS as MODELS
 from .model import AbstractModel as AbstractModel
 from .storage import load_model as load_model
 from .storage import save_model as save_model
+Read in this order: `model` (what all have in common), `vae`, `wae`, `aae`, `sinkhorn_autoencoder`, `generator`;
+`sinkhorn_losses` (four that share a name), `networks`, `streams` (randomness), `training`.
+"""
+
+from .aae import AAE as AAE
+from .generator import SinkhornGenerator as SinkhornGenerator
+from .model import AbstractModel as AbstractModel
+from .sinkhorn_autoencoder import SinkhornAutoencoder as SinkhornAutoencoder
+from .sinkhorn_losses import SinkhornLoss as SinkhornLoss
 from .streams import Streams as Streams
 from .training import TensorBoard as TensorBoard
 from .training import Training as Training
 from .vae import VAE as VAE
+from .wae import WAE as WAE
 
 __all__ = ["MODELS", "VAE", "AbstractModel", "Streams", "TensorBoard", "Training", "load_model", "save_model"]
+__all__ = [
+    "AAE",
+    "VAE",
+    "WAE",
+    "AbstractModel",
+    "SinkhornAutoencoder",
+    "SinkhornGenerator",
+    "SinkhornLoss",
+    "Streams",
+    "Training",
+]

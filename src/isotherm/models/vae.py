@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from isotherm._checks import check_positive
+from isotherm._checks import check_count, check_positive
 from isotherm.models.model import AbstractModel, Batch
 from isotherm.models.networks import Flat
 
@@ -63,7 +63,7 @@ class VAE(AbstractModel):
     def step(self, batch: Batch, *, progress: float = 1.0, index: Tensor | None = None) -> dict[str, Tensor]:
         """See `AbstractModel.step`."""
         x = self.check_batch(batch)
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)  # (n, K) each
+        mean, log_variance = self._posterior(x)
         z = mean + (0.5 * log_variance).exp() * self.prior(len(x), self.streams["noise"])
         misfit = 0.5 * self.lam * (x - self.decoder(z)).square().flatten(1).sum(1).mean()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1).mean()
@@ -76,11 +76,25 @@ class VAE(AbstractModel):
 
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's mean, shape (n, K)."""
-        return self.encoder(x).chunk(2, dim=1)[0]
+        return self.posterior_mean(x)
+
+    def posterior_mean(self, x: Tensor) -> Tensor:
+        """mu(x), shape (n, K)."""
+        return self._posterior(self.check_batch(x))[0]
+
+    def posterior_std(self, x: Tensor) -> Tensor:
+        """sigma(x), shape (n, K)."""
+        return (0.5 * self._posterior(self.check_batch(x))[1]).exp()
 
     @torch.no_grad()
     def posterior_sample(self, x: Tensor, count: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Codes from q(z|x), shape (n, count, K)."""
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        """Codes from q(z|x), shape (n, count, K); from the model's own stream "posterior" without a generator."""
+        check_count(count, "count")
+        mean, log_variance = self._posterior(self.check_batch(x))
         noise = self.prior(len(x) * count, generator or self.streams["posterior"]).view(len(x), count, -1)
         return mean[:, None] + (0.5 * log_variance).exp()[:, None] * noise
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and logarithms of variances, (n, K) each, in the precision of x."""
+        mean, log_variance = self.encoder(x).to(x.dtype).chunk(2, dim=1)
+        return mean, log_variance
