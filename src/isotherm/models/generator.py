@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from isotherm._checks import check_choice, check_count
 from isotherm.models.model import AbstractModel, Batch
-from isotherm.models.networks import Flat
+from isotherm.models.networks import Flat, held_still
 from isotherm.models.sinkhorn_losses import SinkhornLoss
 
 
@@ -18,16 +19,16 @@ class SinkhornGenerator(AbstractModel):
 
         loss = D(A(z_1), ..., A(z_m); x_1, ..., x_n),    cost |phi(A(z)) - phi(x)|^2
 
-    D is one of four, see `SinkhornLoss`: "debiased" fits a law, "raw" and "sharp" one with too little spread, "unrolled"
-    is the debiased sharp loss of the paper after its iterations. A batch is all that is known of the data: D of a small
-    one is noisy and favours means of observations, and the larger the better. Time O((m^2 + m n + n^2) D) per
+    D is one of five, see `SinkhornLoss`. "raw" and "sharp" ask for too little spread, and so does "debiased" (and
+    "unrolled", the paper's loss) of small batches in many dimensions: what is made are means of observations, closer
+    to the data in the mean than the data are to each other. "halves" asks for the law itself, at any batch size. Time O((m^2 + m n + n^2) D) per
     iteration.
 
     Args:
         shape: Of one observation.
         latent: K.
         widths: Hidden layers of the decoder that is made here.
-        loss: "debiased", "raw", "sharp" or "unrolled".
+        loss: "debiased", "halves", "raw", "sharp" or "unrolled".
         epsilon: Temperature.
         epsilon_unit: What it is measured in: "mean", the mean cost between the two clouds, or "cost", units of cost.
         iterations: Of "unrolled".
@@ -43,7 +44,7 @@ class SinkhornGenerator(AbstractModel):
         ['loss']
 
     References:
-        [Genevay2018], [Feydy2019]
+        [Genevay2018], [Feydy2019], [Salimans2018]
     """
 
     def __init__(
@@ -91,4 +92,8 @@ class SinkhornGenerator(AbstractModel):
 
     def _seen(self, x: Tensor) -> Tensor:
         """phi, flat, shape (n, F)."""
-        return (x if self.features is None else self.features(x)).flatten(1).to(x.dtype)
+        return (x if self.features is None else held_still(self.features, x).to(x.dtype)).flatten(1)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The decoder alone."""
+        return [{"params": list(self.decoder.parameters()), "lr": learning_rate}]

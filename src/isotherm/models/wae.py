@@ -26,7 +26,8 @@ class WAE(AbstractModel):
 
         "mmd"   |mean embedding of codes - of draws|^2, kernel sum_s C_s / (C_s + |z - z'|^2), C_s = 2 K s,
                 s = .1, .2, .5, 1, 2, 5, 10 (each pair counts, also one with itself: never negative, biased by 1/n)
-        "ot"    Sinkhorn's divergence, debiased, with the cost |z - z'|^2 and the temperature epsilon
+        "ot"    Sinkhorn's divergence with the cost |z - z'|^2 and the temperature epsilon, self terms between halves of
+                the batch, see SinkhornLoss
 
     The paper's own code has lam = 0.1 (it multiplies the squared distance by 0.05), weight = 10 and K = 8 for MNIST,
     weight = 100 and K = 64 for CelebA; it leaves the pairs of a code with itself out of D.
@@ -49,7 +50,7 @@ class WAE(AbstractModel):
         ['divergence', 'loss', 'misfit']
 
     References:
-        [Tolstikhin2018], [Feydy2019]
+        [Tolstikhin2018], [Feydy2019], [Salimans2018]
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class WAE(AbstractModel):
     def divergence(self, codes: Tensor, draws: Tensor) -> Tensor:
         """D between codes (n, K) and draws from the prior (m, K), a scalar; differentiable in both."""
         if self.penalty == "ot":
-            return SinkhornLoss(epsilon=self.epsilon)(codes, draws)
+            return SinkhornLoss(loss="halves", epsilon=self.epsilon)(codes, draws)
         return 2.0 * kernel_norm(codes, draws, kernel=inverse_multiquadric)
 
     def decode(self, z: Tensor) -> Tensor:
