@@ -5,8 +5,9 @@
 
 The floors, from the ground up: `kernels` (reductions over all pairs), `geometry` (what does it cost?), `problem` (what
 is asked?), `coupling` and `solution` (what is the answer?), `solvers` (how is it computed?), `barycenters` (what lies
-between?), `divergences` (how far apart, with derivatives?), `posterior`
-(what may have caused this?), `applications` and `report` (where is it used, how does it look?), `cli`. `testing` holds closed forms and the contract of every solver.
+between?), `divergences` (how far apart, with derivatives?), `posterior` (what may have caused this?), `models` (what law
+do the data follow?), `applications` and `report` (where is it used, how does it look?), `cli`. `testing` holds closed
+forms and the contract of every solver.
 """
 
 from importlib.metadata import version as _version
