@@ -32,7 +32,7 @@ LEVEL = 0.5 * float(torch.logdet(COVARIANCE))
 def gaussian_codes(discriminator: nn.Module) -> AAE:
     encoder = nn.Linear(2, 2, bias=False).double().requires_grad_(False)
     encoder.weight.copy_(ROOT)
-    return AAE((2,), 2, encoder=encoder, decoder=nn.Linear(2, 2).double(), discriminator=discriminator)
+    return AAE((2,), 2, flatness=0.0, encoder=encoder, decoder=nn.Linear(2, 2).double(), discriminator=discriminator)
 
 
 def test_discriminator_learns_the_log_ratio_of_gaussians():
@@ -67,7 +67,7 @@ def test_loss_at_the_best_logit_is_stationary_for_the_discriminator_alone():
 
 
 def test_each_network_is_moved_by_its_own_terms():
-    model = AAE((3,), 2, widths=(6,), lam=1.3, weight=0.7, seed=2).double()
+    model = AAE((3,), 2, widths=(6,), lam=1.3, weight=0.7, flatness=0.9, seed=2).double()
     x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     streams = model.streams.state_dict()
     model.step(x)["loss"].backward()
@@ -79,6 +79,9 @@ def test_each_network_is_moved_by_its_own_terms():
     misfit = 0.65 * (x - model.decoder(z)).square().sum(1).mean()
     fools = misfit + 0.7 * softplus(-model.discriminator(z)).mean()
     tells = softplus(-model.discriminator(draws)).mean() + softplus(model.discriminator(z.detach())).mean()
+    place = draws.clone().requires_grad_()
+    slope = torch.autograd.grad(model.discriminator(place).sum(), place, create_graph=True)[0]
+    tells = tells + 0.45 * slope.square().sum(1).mean()
     for part, loss in (("encoder", fools), ("decoder", misfit), ("discriminator", tells)):
         names = [name for name, _ in model.named_parameters() if name.startswith(part)]
         grads = torch.autograd.grad(loss, [model.get_parameter(name) for name in names], retain_graph=True)
@@ -96,3 +99,17 @@ def test_discrimination_of_nothing_is_two_logarithms_of_two():
     found = gaussian_codes(silent).step(torch.zeros(4, 2, dtype=torch.float64))
     assert float(found["discrimination"]) == pytest.approx(2.0 * math.log(2.0))
     assert float(found["fooling"]) == pytest.approx(math.log(2.0))
+
+
+def test_loss_is_the_same_where_no_derivative_is_asked_for():
+    x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    one, two = (AAE((3,), 2, widths=(6,)) for _ in range(2))
+    with torch.no_grad():
+        found = one.step(x)["loss"]
+    torch.testing.assert_close(found, two.step(x)["loss"].detach())
+
+
+def test_flatness_of_nothing_is_allowed_and_less_is_not():
+    assert AAE((3,), 2, flatness=0).flatness == 0
+    with pytest.raises(ValueError, match="`flatness` must be positive"):
+        AAE((3,), 2, flatness=-1.0)

@@ -120,7 +120,7 @@ def test_step_takes_observations_with_whatever_comes_along(model: AbstractModel)
 
 def test_training_lowers_the_loss(model: AbstractModel):
     def mean_loss() -> float:
-        return sum(float(model.step(batch())["loss"]) for _ in range(20)) / 20
+        return sum(model.step(batch())["loss"].item() for _ in range(20)) / 20
 
     before = mean_loss()
     model.fit(batch(), steps=60, learning_rate=1e-2)

@@ -33,7 +33,7 @@ def latent_variance(divergence: str, epsilon: float, latent: int = 64) -> float:
         model.step(torch.randn(256, latent, generator=random))["loss"].backward()
         optimiser.step()
         schedule.step()
-    return float(model.encoder.log_scale.exp() ** 2)
+    return model.encoder.log_scale.exp().item() ** 2
 
 
 def test_codes_have_the_variance_of_a_prior_in_64_dimensions():

@@ -18,9 +18,9 @@ class AAE(AbstractModel):
     """Adversarial autoencoder, with one code for each observation.
 
         encoder, decoder:  min  E[lam/2 |x - A(e(x))|^2] + weight E_q[softplus(-d(z))],      z = e(x) ~ q_Z
-        discriminator:     min  E_p[softplus(-d(z))] + E_q[softplus(d(z))],                  p_Z = N(0, I)
+        discriminator:     min  E_p[softplus(-d(z))] + E_q[softplus(d(z))] + flatness/2 E_p[|grad d(z)|^2],    p_Z = N(0, I)
 
-    The best discriminator's logit is log p_Z / q_Z. Sinkhorn's update of a latent potential adds gamma times this to it:
+    The last term keeps the two from chasing each other; it vanishes when codes are the prior's. Without it the best discriminator's logit is log p_Z / q_Z. Sinkhorn's update of a latent potential adds gamma times this to it:
     an adversarial autoencoder takes one half of a Sinkhorn step where EVIA takes many. Both sums are one loss here. Each
     network is held still in the other's terms, and the discriminator goes at its own pace.
 
@@ -30,6 +30,7 @@ class AAE(AbstractModel):
         widths: Hidden layers of the networks that are made here.
         lam: Price of misfit.
         weight: Price of codes that are told from the prior's.
+        flatness: Price of a discriminator that is steep where draws from the prior are; 0 for none.
         pace: Learning rate of the discriminator, as a multiple of the others'.
         seed: Root of all randomness.
         encoder: x -> (n, K); a perceptron when left out.
@@ -42,7 +43,7 @@ class AAE(AbstractModel):
         ['discrimination', 'fooling', 'loss', 'misfit']
 
     References:
-        [Makhzani2016], [Tolstikhin2018]
+        [Makhzani2016], [Tolstikhin2018], [Mescheder2018]
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AAE(AbstractModel):
         widths: Sequence[int] = (256, 256),
         lam: float = 1.0,
         weight: float = 1.0,
+        flatness: float = 1.0,
         pace: float = 1.0,
         seed: int = 0,
         encoder: nn.Module | None = None,
@@ -62,6 +64,7 @@ class AAE(AbstractModel):
         super().__init__(shape, latent, seed)
         self.widths = tuple(widths)
         self.lam, self.weight = check_positive(lam, "lam"), check_positive(weight, "weight")
+        self.flatness = flatness if flatness == 0 else check_positive(flatness, "flatness")
         self.pace = check_positive(pace, "pace")
         start = self.streams["start"]
         self.encoder = encoder or Flat(self.shape, self.widths, (latent,), start)
@@ -78,12 +81,21 @@ class AAE(AbstractModel):
         of_draws, of_codes = self.discriminator(torch.cat([draws, z.detach()])).to(x.dtype).chunk(2)
         discrimination = softplus(-of_draws).mean() + softplus(of_codes).mean()
         loss = misfit + self.weight * fooling + discrimination
+        if self.flatness:
+            loss = loss + 0.5 * self.flatness * self._steepness(draws)
         numbers = {"misfit": misfit, "fooling": fooling, "discrimination": discrimination}
         return {"loss": loss, **{name: value.detach() for name, value in numbers.items()}}
 
     def log_ratio(self, z: Tensor) -> Tensor:
         """log p_Z / q_Z at codes (n, K), as the discriminator has learnt it; shape (n,), differentiable."""
         return self.discriminator(z)[:, 0]
+
+    def _steepness(self, z: Tensor) -> Tensor:
+        """Mean squared slope of the logit, differentiable in the discriminator's parameters."""
+        with torch.enable_grad():  # also where only the loss is looked at
+            z = z.detach().requires_grad_()
+            slope = torch.autograd.grad(self.log_ratio(z).sum(), z, create_graph=True)[0]
+        return slope.square().sum(1).mean()
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Encoder and decoder; and the discriminator at its own pace."""
