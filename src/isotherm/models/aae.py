@@ -94,7 +94,8 @@ class AAE(AbstractModel):
         """Mean squared slope of the logit, differentiable in the discriminator's parameters."""
         with torch.enable_grad():  # also where only the loss is looked at
             z = z.detach().requires_grad_()
-            slope = torch.autograd.grad(self.log_ratio(z).sum(), z, create_graph=True)[0]
+            logit = self.discriminator.forward(z)  # never compiled: what torch.compile makes has no second derivative
+            slope = torch.autograd.grad(logit.sum(), z, create_graph=True)[0]
         return slope.square().sum(1).mean()
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
