@@ -5,6 +5,11 @@ Read in this order: `model` (what all have in common), `vae`; `networks`, `strea
 """
 
 from .catalogue import MODELS as MODELS
+Read in this order: `model` (what all have in common), `vae`, `evia`, `evia_langevin`; `critics` and `boltzmann` (what the
+two of them share), `networks`, `streams` (randomness), `training`.
+"""
+
+from .evia import EVIA as EVIA
 from .model import AbstractModel as AbstractModel
 from .storage import load_model as load_model
 from .storage import save_model as save_model
@@ -35,3 +40,4 @@ __all__ = [
     "Streams",
     "Training",
 ]
+__all__ = ["EVIA", "VAE", "AbstractModel", "Streams", "Training"]

@@ -1,7 +1,7 @@
 """Which causes may have made this observation, and how sure is that? Boltzmann posteriors at a temperature.
 
 Read in this order: `posterior` (what it is, all that it can do), `reference` (where candidates come from), `forward` (what a
-cause would look like), `reweighting` (candidates and their weights), `langevin` (chains), `chains` (whether they can be
+cause would look like), `observation` (what is seen of that), `reweighting` (candidates and their weights), `langevin` (chains), `chains` (whether they can be
 trusted), `mode` (the cold end).
 """
 
@@ -9,6 +9,10 @@ from .chains import Chains as Chains
 from .forward import LinearForward as LinearForward
 from .langevin import Langevin as Langevin
 from .mode import Mode as Mode
+from .observation import AbstractObservation as AbstractObservation
+from .observation import Direct as Direct
+from .observation import FourierMask as FourierMask
+from .observation import wedge_mask as wedge_mask
 from .posterior import Posterior as Posterior
 from .reference import AbstractReference as AbstractReference
 from .reference import GaussianReference as GaussianReference
@@ -17,9 +21,12 @@ from .reweighting import EffectiveSizeWarning as EffectiveSizeWarning
 from .reweighting import Reweighted as Reweighted
 
 __all__ = [
+    "AbstractObservation",
     "AbstractReference",
     "Chains",
+    "Direct",
     "EffectiveSizeWarning",
+    "FourierMask",
     "GaussianReference",
     "Langevin",
     "LinearForward",
@@ -27,4 +34,5 @@ __all__ = [
     "Posterior",
     "Reweighted",
     "SampleReference",
+    "wedge_mask",
 ]

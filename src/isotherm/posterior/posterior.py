@@ -14,6 +14,7 @@ from torch import Tensor
 from isotherm._checks import check_choice, check_count, check_finite, check_positive
 from isotherm.posterior.forward import LinearForward
 from isotherm.posterior.mode import Mode, climb
+from isotherm.posterior.observation import AbstractObservation, Direct
 from isotherm.posterior.reference import AbstractReference, Candidates, GaussianReference, SampleReference, normal
 from isotherm.posterior.reweighting import EffectiveSizeWarning, Reweighted, seeded
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from isotherm.posterior.chains import Chains
     from isotherm.posterior.langevin import Langevin
 
-FROM_DIFFERENCES = "donot_use_mm_for_euclid_dist"  # of `torch.cdist`: near points keep their digits
+EVERYTHING = Direct()
 LEAST_EFFECTIVE = 5.0  # candidates below which a posterior is not to be trusted
 
 
@@ -49,6 +50,8 @@ class Posterior:
             points; zero when left out. A constant added to it changes nothing but the free energy.
         lam: Price of misfit, per squared unit and twice.
         gamma: Temperature, in units of G.
+        observation: What is seen of A(z), where that is not everything: misfit is then lam/2 |y - O A(z)|^2, with each
+            observation's own O. Observations x are packed by it.
 
     Raises:
         ValueError: A setting is not positive, or values of the potential that do not fit the points.
@@ -66,6 +69,7 @@ class Posterior:
     potential: Callable[[Tensor], Tensor] | Tensor | None = None
     lam: float = 1.0
     gamma: float = 1.0
+    observation: AbstractObservation = EVERYTHING
 
     def __post_init__(self) -> None:
         check_positive(self.lam, "lam")
@@ -86,7 +90,7 @@ class Posterior:
 
     def misfit(self, z: Tensor, x: Tensor) -> Tensor:
         """lam/2 |x_i - A(z_i)|^2, shape (n,), for causes (n, K); differentiable in both and in parameters of A."""
-        return 0.5 * self.lam * (x - self.forward(z)).square().flatten(1).sum(1)
+        return self.lam * self.observation.misfit(x, self.forward(z))
 
     def utility(self, z: Tensor, x: Tensor) -> Tensor:
         """G(z_i; x_i), shape (n,), for causes (n, K); differentiable."""
@@ -262,9 +266,10 @@ class Posterior:
         """Candidates from the proposal, with logits G / gamma + log weight less what the proposal has settled."""
         x = check_observations(x)
         can = isinstance(self.forward, LinearForward) and isinstance(self.reference, GaussianReference)
+        can = can and isinstance(self.observation, Direct)
         check_choice(proposal, "proposal", ("auto", "reference", "conditioned"))
         if proposal == "conditioned" and not can:
-            msg = "`proposal` 'conditioned' takes a LinearForward and a GaussianReference: got others. Use 'reference'."
+            msg = "`proposal` 'conditioned' takes a LinearForward, seen directly, and a GaussianReference: got others. Use 'reference'."
             raise ValueError(msg)
         if can and proposal != "reference":
             return self._conditioned(x, count, generator)
@@ -275,12 +280,11 @@ class Posterior:
     def _utilities(self, x: Tensor, drawn: Candidates) -> Tensor:
         """G of every candidate for every observation, shape (n, M)."""
         if drawn.z.ndim == 2:  # every observation with every candidate
-            seen = self.forward(drawn.z).flatten(1)  # (M, D)
-            squares = torch.cdist(x.flatten(1), seen, compute_mode=FROM_DIFFERENCES).square()
+            costs = self.observation.costs(x, self.forward(drawn.z))
         else:
-            seen = self.forward(drawn.z.flatten(0, 1)).reshape(len(x), drawn.z.shape[1], -1)
-            squares = (x.flatten(1)[:, None] - seen).square().sum(-1)
-        return self._welcome(drawn) - 0.5 * self.lam * squares
+            wide = x.repeat_interleave(drawn.z.shape[1], dim=0)
+            costs = self.observation.misfit(wide, self.forward(drawn.z.flatten(0, 1))).reshape(len(x), -1)
+        return self._welcome(drawn) - self.lam * costs
 
     def _welcome(self, drawn: Candidates) -> Tensor:
         """w at the candidates, shape (M,) or (n, M)."""
