@@ -10,6 +10,8 @@ two of them share), `networks`, `streams` (randomness), `training`.
 """
 
 from .evia import EVIA as EVIA
+from .evia_langevin import ChainsWarning as ChainsWarning
+from .evia_langevin import LangevinEVIA as LangevinEVIA
 from .model import AbstractModel as AbstractModel
 from .storage import load_model as load_model
 from .storage import save_model as save_model
@@ -41,3 +43,4 @@ __all__ = [
     "Training",
 ]
 __all__ = ["EVIA", "VAE", "AbstractModel", "Streams", "Training"]
+__all__ = ["EVIA", "VAE", "AbstractModel", "ChainsWarning", "LangevinEVIA", "Streams", "Training"]
