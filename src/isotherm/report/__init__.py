@@ -8,6 +8,7 @@ from .files import check_outputs as check_outputs
 from .files import save_figure as save_figure
 from .files import write_json as write_json
 from .page import write_report as write_report
+from .page import write_story as write_story
 from .summary import summarise as summarise
 from .summary import summary_table as summary_table
 from .summary import versions as versions
@@ -20,4 +21,5 @@ __all__ = [
     "versions",
     "write_json",
     "write_report",
+    "write_story",
 ]

@@ -75,9 +75,9 @@ def write_report(
         ImportError: jinja2 or matplotlib is missing; the message says how to get them.
     """
     ordered = by_temperature(solutions)
-    page = _template().render(
+    page = _template(TEMPLATE).render(
         title=title,
-        paragraphs=[part.strip() for part in introduction.split("\n\n") if part.strip()],
+        paragraphs=_paragraphs(introduction),
         verdict=_verdict(ordered),
         headline=_headline(ordered),
         failures=[
@@ -97,13 +97,68 @@ def write_report(
     write_text(path, page)
 
 
-def _template() -> Any:
-    jinja2 = require("jinja2", extra="cli", why="write the report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+def write_story(
+    path: str | Path,
+    *,
+    title: str,
+    introduction: str,
+    answer: Sequence[str],
+    table: Sequence[Mapping[str, str]],
+    explained: str,
+    figures: Iterable[tuple[str, str, Figure]],
+    words: Mapping[str, str],
+    inputs: Mapping[str, Any],
+    outputs: Iterable[str | Path],
+) -> None:
+    """Write a self-contained HTML page about anything else than solutions, atomically, in the same layout.
+
+    Args:
+        path: The file, replaced if it exists; see `check_outputs`.
+        title: Headline.
+        introduction: What was done and why; empty lines separate paragraphs.
+        answer: The finding in a line, and then sentences about it.
+        table: Rows, all with the same headers, of cells as they are shown.
+        explained: What the table's numbers are, a sentence or two.
+        figures: Title, caption and matplotlib figure of each, in the order shown.
+        words: Terms and what they mean.
+        inputs: What went in, name to value; shown as text.
+        outputs: Files that were written beside the page; linked relative to it.
+
+    Raises:
+        ImportError: jinja2 or matplotlib is missing; the message says how to get them.
+    """
+    page = _template("story.html.j2").render(
+        title=title,
+        paragraphs=_paragraphs(introduction),
+        verdict=answer[0],
+        headline=answer[1:],
+        table=table,
+        explained=explained,
+        figures=[_captioned(*figure) for figure in figures],
+        words=words,
+        inputs={name: str(value) for name, value in inputs.items()},
+        outputs=[_link(Path(output), Path(path)) for output in outputs],
+        versions=versions(),
     )
-    source = resources.files("isotherm.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source)
+    with atomic(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in text.split("\n\n") if part.strip()]
+
+
+def _template(name: str) -> Any:
+    jinja2 = require("jinja2", extra="cli", why="write the report")
+    folder = resources.files("isotherm.report")
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda file: folder.joinpath(file).read_text(encoding="utf-8")),
+    )
+    return environment.get_template(name)
 
 
 def _verdict(solutions: list[Solution]) -> str:

@@ -1,7 +1,7 @@
 """How does it look?  Figures of plans, solves, bounds, temperatures, clouds and pictures.
 
 Read in this order: `ordering` and `binning` (a plan becomes a small picture), `plans`, `dial`, `certificates`,
-`convergence`, `clouds`, `pictures`. Every function returns a matplotlib figure that belongs to no window; write it with
+`convergence`, `clouds`, `pictures`, `families` (of answers). Every function returns a matplotlib figure that belongs to no window; write it with
 `isotherm.report.save_figure`.
 """
 
@@ -9,6 +9,10 @@ from .certificates import certificate_figure as certificate_figure
 from .clouds import cloud_figure as cloud_figure
 from .convergence import convergence_figure as convergence_figure
 from .dial import dial_figure as dial_figure
+from .families import coverage_figure as coverage_figure
+from .families import family_figure as family_figure
+from .families import heat_figure as heat_figure
+from .families import training_figure as training_figure
 from .pictures import recolour_figure as recolour_figure
 from .plans import plan_figure as plan_figure
 from .plans import plans_figure as plans_figure
@@ -17,8 +21,12 @@ __all__ = [
     "certificate_figure",
     "cloud_figure",
     "convergence_figure",
+    "coverage_figure",
     "dial_figure",
+    "family_figure",
+    "heat_figure",
     "plan_figure",
     "plans_figure",
     "recolour_figure",
+    "training_figure",
 ]
