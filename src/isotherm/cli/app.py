@@ -98,6 +98,7 @@ app.command(
     )
 )(sample)
 app.command(epilog=examples("isotherm demo", "isotherm demo --output out/demo --overwrite"))(demo)
+app.command(epilog=examples("isotherm demo", "isotherm demo evia", "isotherm demo --output out/demo --overwrite"))(demo)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`isotherm demo`: two photographs, three temperatures, every kind of output."""
+"""`isotherm demo`: two photographs, three temperatures, every kind of output; or digits that were half measured."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from isotherm._checks import check_count
+from isotherm._checks import check_choice, check_count
 from isotherm._optional import require
 from isotherm.applications.images import map_colours
 from isotherm.cli import options
+from isotherm.cli.demo_evia import demo_evia
 from isotherm.cli.figures import plans_figures, trust_figures
 from isotherm.cli.outputs import staged
 from isotherm.cli.pose import Question, Temperature, at_temperature, pose
@@ -50,13 +51,31 @@ Bottom: the first in the colours of the second, from cold to hot."""
 
 
 def demo(
-    output: options.OutputFolder = Path("out/demo"),
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="[photographs|evia]",
+            help="photographs: the colours of two, coupled. evia: digits of which half the frequencies were measured, and "
+            "what they may have been; needs a training, under two minutes.",
+        ),
+    ] = "photographs",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for the outputs. \\[default: out/demo, or out/demo-evia]",
+            show_default=False,
+            metavar="DIR",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
     *,
     is_overwriting: options.IsOverwriting = False,
     samples: Annotated[
         int,
         typer.Option(
-            help="Pixels coupled from each photograph, those of one colour as one; 273280 is all of them.",
+            help="Photographs: pixels coupled from each, those of one colour as one; 273280 is all of them.",
             metavar="NUMBER",
             parser=options.whole_number,
             rich_help_panel=options.INPUT,
@@ -73,7 +92,10 @@ def demo(
         ),
     ] = 1,
 ) -> int:
-    """Recolour one photograph with another at three temperatures, and write a report; under a minute."""
+    """Recolour one photograph with another at three temperatures, and write a report; under a minute. Or train EVIA."""
+    if check_choice(what, "what", ("photographs", "evia")) == "evia":
+        return demo_evia(output or Path("out/demo-evia"), is_overwriting=is_overwriting, seed=seed, threads=threads)
+    output = output or Path("out/demo")
     check_outputs([output / name for name in FILES], overwrite=is_overwriting)
     check_count(samples, "--samples")
     photos = photographs()

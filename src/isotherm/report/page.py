@@ -97,7 +97,7 @@ def write_report(
     write_text(path, page)
 
 
-def write_story(
+def write_story(  # noqa: PLR0913 - all that a page shows
     path: str | Path,
     *,
     title: str,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELL = 0.86  # inches
+GAMMA = "\N{GREEK SMALL LETTER GAMMA}"
 
 
 @styled
@@ -44,9 +45,9 @@ def family_figure(columns: Mapping[str, Any], *, spreads: Sequence[str] = (), ma
     rows = len(next(iter(columns.values())))
     figure = new_figure(CELL * len(columns) + 0.2, CELL * rows + 0.45)
     grid = figure.subplots(rows, len(columns), squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    for column, (header, pictures) in enumerate(columns.items()):
-        pictures = np.asarray(pictures)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    for column, (header, given) in enumerate(columns.items()):
+        pictures = np.asarray(given)
         largest = float(pictures.max())
         for row in range(rows):
             axes: Axes = grid[row, column]
@@ -78,16 +79,18 @@ def heat_figure(
     """
     rows, count = len(pictures), len(temperatures)
     figure = new_figure(WIDTH, WIDTH / count * rows + 3.0)
-    above, below = figure.subfigures(2, 1, height_ratios=[WIDTH / count * rows, 2.8])
-    grid = above.subplots(rows, count, squeeze=False)
-    for row, (name, images) in zip(grid, pictures.items(), strict=True):
-        for axes, image in zip(row, np.asarray(images), strict=True):
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    grid = figure.add_gridspec(rows + 1, count, height_ratios=[*[WIDTH / count] * rows, 2.6])
+    for row, (name, images) in enumerate(pictures.items()):
+        for column, (temperature, image) in enumerate(zip(temperatures, np.asarray(images), strict=True)):
+            axes = figure.add_subplot(grid[row, column])
             frameless(axes)
             axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
-        row[0].set_ylabel(name, fontsize=9)
-    for axes, temperature in zip(grid[0], temperatures, strict=True):
-        axes.set_title(f"γ = {temperature:.2g}", loc="center", fontsize=9)
-    panel = below.subplots()
+            if row == 0:
+                axes.set_title(f"{GAMMA} = {temperature:.2g}", loc="center", fontsize=9)
+            if column == 0:
+                axes.set_ylabel(name, fontsize=9)
+    panel = figure.add_subplot(grid[rows, :])
     for (name, values), colour in zip(spreads.items(), (BLUE, ORANGE, GREEN), strict=False):
         panel.plot(temperatures, values, marker="o", markersize=4, color=colour, label=name)
     panel.axvline(used, color=MUTED, linewidth=1.0, linestyle=":")
@@ -96,7 +99,7 @@ def heat_figure(
     ticks = log_ticks(temperatures[0], temperatures[-1])
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.minorticks_off()
-    panel.set_xlabel("temperature γ: cold to hot")
+    panel.set_xlabel(f"temperature {GAMMA}: cold to hot")
     panel.set_ylabel("spread per coefficient")
     panel.set_ylim(bottom=0.0)
     panel.legend()
