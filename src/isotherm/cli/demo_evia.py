@@ -32,7 +32,7 @@ SETTINGS = {"latent": 6, "widths": (128, 128), "gamma": 0.04, "gamma_start": 0.5
 STEPS = 1000
 DRAWS = 200  # for each digit that is judged
 SHOWN = 7  # digits
-TEMPERATURES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.16, 0.64, 2.56)
+TEMPERATURES = (0.0025, 0.01, 0.04, 0.16, 0.64, 2.56)
 FILES = {
     "families.png": "what was seen, samples of what it may have been, their mean and spread, the truth",
     "dial.png": "one digit from cold to hot, and how far its family spreads",
@@ -181,7 +181,7 @@ def answer(model: EVIA, posterior: Posterior, data: MaskedImages, seed: int) -> 
 
 
 def dial(model: EVIA, data: MaskedImages, seed: int) -> Figure:
-    """The first digit, and the spread of many, at all temperatures.
+    """The digit that is least sure, among those shown, and the spread of many, at all temperatures.
 
     Args:
         model: Trained.
@@ -194,10 +194,11 @@ def dial(model: EVIA, data: MaskedImages, seed: int) -> Figure:
     pictures: dict[str, list[Tensor]] = {"mean": [], "member": [], "another": []}
     spreads: dict[str, list[float]] = {"where nothing was measured": [], "where it was measured": []}
     data = data.first(JUDGED_BY_HEAT)
+    shown = int(answer(model, model.posterior(), data.first(SHOWN), seed).decoded.var(1).sum((1, 2)).argmax())
     for gamma in TEMPERATURES:
         families = answer(model, model.posterior().at(gamma), data, seed)
-        first = families.decoded[0]
-        for rows, picture in zip(pictures.values(), (first.mean(0), first[0], first[1]), strict=True):
+        members = families.decoded[shown]
+        for rows, picture in zip(pictures.values(), (members.mean(0), members[0], members[1]), strict=True):
             rows.append(picture)
         judged = judge(families, data)
         for values, spread in zip(spreads.values(), (judged.spread_missing, judged.spread_measured), strict=True):
