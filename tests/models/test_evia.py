@@ -260,11 +260,11 @@ def test_spread_grows_and_information_falls_with_temperature():
     fixed = [made("dual", gamma=gamma, candidates=600, critic_network=network).step(x) for gamma in gammas]
     for found in (free, fixed):
         spreads = [float(each["spread"]) for each in found]
-        informations = [float(each["information"]) for each in found]
+        shared = [float(each["information"]) for each in found]
         assert spreads == sorted(spreads)
-        assert informations == sorted(informations, reverse=True)
+        assert shared == sorted(shared, reverse=True)
         assert spreads[-1] == pytest.approx(2.0, rel=0.1)  # that of the prior
-        assert informations[-1] < 0.02
+        assert shared[-1] < 0.02
     sigma = [optimal_critic(W, S, lam=LAM, gamma=gamma)[1] for gamma in gammas]
     known = [float(each.trace()) for each in sigma]
     assert [float(each["spread"]) for each in free] == pytest.approx(known, rel=0.12)
@@ -275,14 +275,14 @@ def test_cold_posteriors_are_the_map_of_the_wasserstein_autoencoder():
     values, vectors = torch.linalg.eigh(W.T @ S @ W)
     whitening = vectors @ torch.diag(values.rsqrt()) @ vectors.T @ W.T
     x = gaussian(4, seed=3)
-    aways = []
+    distances = []
     for gamma in (0.1, 0.01):
         curvature, sigma = optimal_critic(W, S, lam=LAM, gamma=gamma)
         model = made("dual", gamma=gamma, points=200_000, critic_network=Quadratic(2, curvature))
         found = model.posterior_mean(x)
         torch.testing.assert_close(found, LAM / gamma * x @ W @ sigma, atol=0.03, rtol=0.0)
-        aways.append(float((found - x @ whitening.T).abs().max()))
-    assert aways[1] < 0.03 < aways[0]
+        distances.append(float((found - x @ whitening.T).abs().max()))
+    assert distances[1] < 0.03 < distances[0]
     cold = made("sinkhorn", gamma=0.02, points=1500).calibrate(gaussian(1500, is_exact=True))
     found = cold.posterior_mean(x)
     assert float((found - x @ whitening.T).abs().max()) < 0.25

@@ -116,6 +116,9 @@ class AbstractBoltzmann(AbstractModel):
         Args:
             gamma: Temperature.
             critic: w.
+
+        Returns:
+            For packed observations.
         """
         zero = torch.zeros(self.latent).to(next(self.parameters()))
         around = GaussianReference(zero) if self.reference == "prior" else GaussianReference(self.encoder, self.beta)

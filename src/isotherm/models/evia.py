@@ -243,6 +243,9 @@ class EVIA(AbstractBoltzmann):
         With critic="sinkhorn" the causes are the fixed `points`, and posteriors of the data that it was calibrated on are
         exactly the rows of the entropic plan between these and the points.
 
+        Returns:
+            For packed observations.
+
         Raises:
             RuntimeError: w has not been solved for.
         """

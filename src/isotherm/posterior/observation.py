@@ -116,6 +116,12 @@ class FourierMask(AbstractObservation):
     def pack(self, batch: Batch) -> Tensor:
         """See `AbstractObservation.pack`.
 
+        Args:
+            batch: (y, mask), or what is packed already.
+
+        Returns:
+            Shape (n, 2, *shape).
+
         Raises:
             ValueError: A mask of another shape than its image, or that tells k from -k.
         """
