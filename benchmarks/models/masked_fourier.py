@@ -78,13 +78,13 @@ class MaskedVAE(AbstractModel):
 class MaskedWAE(MaskedVAE):
     """A Wasserstein autoencoder: one code for each observation, all of them together like the prior."""
 
-    def step(self, batch: Any, *, progress: float = 1.0, index: Tensor | None = None) -> dict[str, Tensor]:  # noqa: ARG002
+    def step(self, batch: Any, *, progress: float = 1.0, index: Tensor | None = None) -> dict[str, Tensor]:
         """Misfit and the energy distance between codes and prior."""
         code = self.encoder(batch)[:, : self.latent]
         away = energy_distance(code, self.prior(len(batch), self.streams["prior"]))
         return {"loss": LAM * OPERATOR.misfit(batch, self.decoder(code)).mean() + PENALTY * away}
 
-    def codes(self, x: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def codes(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The code, again and again."""
         return self.encoder(x)[:, None, : self.latent].expand(-1, DRAWS, -1)
 
