@@ -24,6 +24,23 @@ from .generator import SinkhornGenerator as SinkhornGenerator
 from .model import AbstractModel as AbstractModel
 from .sinkhorn_autoencoder import SinkhornAutoencoder as SinkhornAutoencoder
 from .sinkhorn_losses import SinkhornLoss as SinkhornLoss
+Read in this order: `model` (what all have in common), `vae`, `wae`, `aae`, `sinkhorn_autoencoder`, `generator`;
+`sinkhorn_losses` (four that share a name), `networks`, `streams` (randomness), `training`, `weights` and `storage` (files),
+`catalogue` (names), `data`, `metrics`, `evaluation`.
+"""
+
+from .aae import AAE as AAE
+from .catalogue import MODELS as MODELS
+from .data import DataSet as DataSet
+from .data import load_data as load_data
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
+from .generator import SinkhornGenerator as SinkhornGenerator
+from .model import AbstractModel as AbstractModel
+from .sinkhorn_autoencoder import SinkhornAutoencoder as SinkhornAutoencoder
+from .sinkhorn_losses import SinkhornLoss as SinkhornLoss
+from .storage import load_model as load_model
+from .storage import save_model as save_model
 from .streams import Streams as Streams
 from .training import TensorBoard as TensorBoard
 from .training import Training as Training
@@ -36,6 +53,14 @@ __all__ = [
     "VAE",
     "WAE",
     "AbstractModel",
+__all__ = [
+    "AAE",
+    "MODELS",
+    "VAE",
+    "WAE",
+    "AbstractModel",
+    "DataSet",
+    "Evaluation",
     "SinkhornAutoencoder",
     "SinkhornGenerator",
     "SinkhornLoss",
@@ -44,3 +69,10 @@ __all__ = [
 ]
 __all__ = ["EVIA", "VAE", "AbstractModel", "Streams", "Training"]
 __all__ = ["EVIA", "VAE", "AbstractModel", "ChainsWarning", "LangevinEVIA", "Streams", "Training"]
+    "TensorBoard",
+    "Training",
+    "evaluate",
+    "load_data",
+    "load_model",
+    "save_model",
+]

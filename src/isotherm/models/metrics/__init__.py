@@ -1,7 +1,7 @@
 """How far are generated observations from real ones, and in which way? Numbers that mean something beside their floor.
 
 Read in this order: `inputs`, `transport` (W2), `moments` (Fréchet distance), `discrepancy` (MMD), `neighbours` (precision,
-recall, density, coverage), `memory` (copies of the training data), `reconstruction`, `features` (where to measure),
+recall, density, coverage), `memory` (copies of the training data), `reconstruction`, `latent` (form of posteriors), `features` (where to measure),
 `bootstrap` (how sure).
 """
 
@@ -11,6 +11,8 @@ from .discrepancy import imq_discrepancy as imq_discrepancy
 from .discrepancy import median_square as median_square
 from .features import ClassFeatures as ClassFeatures
 from .features import class_features as class_features
+from .latent import PosteriorForm as PosteriorForm
+from .latent import posterior_form as posterior_form
 from .memory import Memorisation as Memorisation
 from .memory import memorisation as memorisation
 from .moments import frechet_distance as frechet_distance
@@ -25,6 +27,7 @@ __all__ = [
     "ClassFeatures",
     "Interval",
     "Memorisation",
+    "PosteriorForm",
     "Support",
     "bootstrap_interval",
     "class_features",
@@ -33,6 +36,7 @@ __all__ = [
     "median_square",
     "memorisation",
     "nearest_distances",
+    "posterior_form",
     "principal_error",
     "reconstruction_error",
     "support",

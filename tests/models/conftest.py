@@ -1,4 +1,4 @@
-"""Draws for tests of metrics."""
+"""Draws for tests of data, metrics and evaluations."""
 
 import pytest
 import torch
