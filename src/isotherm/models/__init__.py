@@ -26,6 +26,8 @@ from .sinkhorn_autoencoder import SinkhornAutoencoder as SinkhornAutoencoder
 from .sinkhorn_losses import SinkhornLoss as SinkhornLoss
 Read in this order: `model` (what all have in common), `vae`, `wae`, `aae`, `sinkhorn_autoencoder`, `generator`;
 `sinkhorn_losses` (four that share a name), `networks`, `streams` (randomness), `training`, `weights` and `storage` (files),
+Read in this order: `model` (what all have in common), `vae`, `wae`, `aae`, `sinkhorn_autoencoder`, `evia`, `generator`;
+`boltzmann`, `critics`, `sinkhorn_losses` (four that share a name), `networks`, `streams` (randomness), `training`, `weights` and `storage` (files),
 `catalogue` (names), `data`, `metrics`, `evaluation`.
 """
 
@@ -35,6 +37,7 @@ from .data import DataSet as DataSet
 from .data import load_data as load_data
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .evia import EVIA as EVIA
 from .generator import SinkhornGenerator as SinkhornGenerator
 from .model import AbstractModel as AbstractModel
 from .sinkhorn_autoencoder import SinkhornAutoencoder as SinkhornAutoencoder
@@ -55,6 +58,7 @@ __all__ = [
     "AbstractModel",
 __all__ = [
     "AAE",
+    "EVIA",
     "MODELS",
     "VAE",
     "WAE",
