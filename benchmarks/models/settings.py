@@ -1,0 +1,55 @@
+"""What each model is trained with, on digits: one row each, the same networks and the same number of steps for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from isotherm.models import AAE, EVIA, VAE, WAE, AbstractModel, SinkhornAutoencoder, SinkhornGenerator
+
+LATENT, WIDTHS = 16, (256, 256)
+TRAINING = {"steps": 4000, "batch_size": 256, "learning_rate": 1e-3, "schedule": "cosine", "ema": 0.999}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model with its settings.
+
+    Attributes:
+        kind: Its class.
+        settings: Of the model, beside shape, latent, widths and seed.
+        training: Of the training, where it differs from `TRAINING`.
+        prior_match: How the codes are held to the prior, in words, for the family table.
+        temperature: What gamma is in it.
+    """
+
+    kind: type[AbstractModel]
+    settings: dict[str, Any]
+    prior_match: str
+    temperature: str
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, shape: tuple[int, ...], seed: int) -> AbstractModel:
+        """A new model."""
+        made: Any = self.kind
+        return made(shape, **{"latent": LATENT, "widths": WIDTHS, **self.settings}, seed=seed)
+
+    def trained_with(self, seed: int) -> dict[str, Any]:
+        """Settings of its training."""
+        return {**TRAINING, **self.training, "seed": seed}
+
+
+DIGITS: dict[str, Row] = {
+    "VAE": Row(VAE, {"lam": 1.0, "gamma": 0.02}, "each posterior pays KL to the prior", "price of that"),
+    "WAE": Row(WAE, {"weight": 0.3}, "MMD of all codes together", "0"),
+    "WAE-OT": Row(WAE, {"weight": 0.3, "penalty": "ot"}, "Sinkhorn divergence of all codes", "0"),
+    "AAE": Row(AAE, {"weight": 0.05}, "a discriminator of codes and draws", "0"),
+    "SAE": Row(SinkhornAutoencoder, {"weight": 0.3}, "Sinkhorn divergence of all codes", "0"),
+    "EVIA": Row(
+        EVIA,
+        {"gamma": 0.02, "critic": "dual", "reference": "encoder", "beta": 20.0, "candidates": 16},
+        "potential w of transport to the prior",
+        "of each posterior",
+    ),
+    "Sinkhorn generator": Row(SinkhornGenerator, {"loss": "debiased", "epsilon": 0.02}, "no codes", "of the plan"),
+}
