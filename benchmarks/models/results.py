@@ -7,10 +7,12 @@ import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.run import RESULTS, commit, processor_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PACKAGES = ("isotherm", "torch", "numpy", "scikit-learn", "pot")
 

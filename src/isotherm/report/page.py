@@ -140,8 +140,7 @@ def write_story(  # noqa: PLR0913 - all that a page shows
         outputs=[_link(Path(output), Path(path)) for output in outputs],
         versions=versions(),
     )
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _paragraphs(text: str) -> list[str]:
