@@ -155,7 +155,7 @@ def fit(model: EVIA, data: MaskedImages, seed: int, task: Task) -> dict[str, lis
                 values.append(float(step if name == "step" else numbers[name]))
 
     batch = model.check_batch(data.batch)
-    Training(steps=STEPS, batch_size=200, learning_rate=2e-3, seed=seed).run(model, batch, callback=watch)
+    Training(steps=STEPS, batch_size=200, learning_rate=2e-3, seed=seed).run(model, batch, callbacks=[watch])
     model.calibrate(batch)
     task.done()
     return history

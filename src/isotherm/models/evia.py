@@ -217,9 +217,9 @@ class EVIA(AbstractBoltzmann):
 
     @torch.no_grad()
     def calibrate(self, x: Batch) -> Self:
-        """Solve for w at `points` with this decoder and these data; `fit` ends with it. Other critics than "sinkhorn" know w already.
+        """Solve for w at `points` with this decoder and these data; `fit` ends with it.
 
-        Memory O(n points); of more than 8192 observations as many are drawn.
+        Other critics than "sinkhorn" know w already. Memory O(n points); of more than 8192 observations as many are drawn.
 
         Args:
             x: Observations, as for `fit`.

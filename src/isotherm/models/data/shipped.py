@@ -62,7 +62,7 @@ def principal_axes(x: Tensor, count: int) -> Tensor:
 
 
 def _split(name: str, words: str, x: np.ndarray, labels: np.ndarray, *, bounds: tuple[float, float] | None) -> DataSet:
-    selection = require("sklearn.model_selection", extra="train", why=f"split the {name}")
+    selection = require("sklearn.model_selection", extra="train", why="split the observations into train and test")
     parts = selection.train_test_split(x, labels, test_size=HELD_OUT[name], random_state=0, stratify=labels)
     train, test, train_labels, test_labels = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
     return DataSet(
