@@ -23,11 +23,11 @@ def test_help_lists_the_commands(run, words: list[str]) -> None:
     ran = run(*words)
     assert ran.code == 0
     assert ran.err == ""
-    for expected in ("couple", "sweep", "recolor", "demo", "130"):
+    for expected in ("couple", "sweep", "recolor", "train", "sample", "demo", "130"):
         assert expected in ran.out
 
 
-@pytest.mark.parametrize("command", ["couple", "sweep", "recolor", "demo"])
+@pytest.mark.parametrize("command", ["couple", "sweep", "recolor", "train", "sample", "demo"])
 def test_help_of_a_command_has_examples(run, command: str) -> None:
     ran = run(command, "--help")
     assert ran.code == 0
