@@ -120,5 +120,6 @@ class TrainingTask:
             numbers: Of the last one.
         """
         if not self.task.progress.disable and (step % 10 == 0 or step == self.steps):
-            told = [f"{name} {float(value):.4g}" for name, value in numbers.items()]
-            self.task.show(step / self.steps, f"step {step:,}, {', '.join(told[:4])}")
+            shown = [name for name in numbers if name not in ("learning_rate", "gradient_norm")][:4]
+            told = ", ".join(f"{name} {float(numbers[name]):.4g}" for name in shown)
+            self.task.show(step / self.steps, f"step {step:,}, {told}")

@@ -198,6 +198,22 @@ def test_networks_run_in_half_precision_and_transport_does_not(precision: str) -
     assert found[-1]["loss"] < 0.3 * found[0]["loss"]
 
 
+@pytest.mark.parametrize("size", [2, 64])
+@pytest.mark.parametrize("loss", [isotherm.sinkhorn_divergence, isotherm.entropic_value])
+def test_transport_under_autocast_has_the_same_bits(loss: Any, size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(40, size, generator=generator) + shift for shift in (3.0, 3.5))
+    found = []
+    for is_mixed in (False, True):
+        points = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            value = loss(points, y, epsilon=0.5)
+        value.backward()
+        found.append((value.detach(), points.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
 def test_metrics_have_a_line_for_every_few_steps(tmp_path: Path) -> None:
     Training(steps=25, metrics_every=10).run(VAE((1,), 1, widths=(4,)), DATA, folder=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
