@@ -54,7 +54,7 @@ class SinkhornGenerator(AbstractModel):
         *,
         widths: Sequence[int] = (256, 256),
         loss: str = "debiased",
-        epsilon: float = 0.05,
+        epsilon: float = 0.25,
         epsilon_unit: str = "mean",
         iterations: int = 20,
         made: int | None = None,

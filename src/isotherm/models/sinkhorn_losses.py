@@ -44,7 +44,7 @@ class SinkhornLoss:
 
     Example:
         >>> x = torch.tensor([[0.0], [1.0]])
-        >>> {loss: round(float(SinkhornLoss(loss=loss, epsilon=1.0)(x, x)), 4) for loss in LOSSES}
+        >>> {loss: round(float(SinkhornLoss(loss=loss)(x, x)), 4) for loss in LOSSES}
         {'debiased': 0.0, 'halves': -0.5, 'raw': 0.3799, 'sharp': 0.2689, 'unrolled': 0.0}
 
     References:
@@ -52,7 +52,7 @@ class SinkhornLoss:
     """
 
     loss: str = "debiased"
-    epsilon: float = 0.05
+    epsilon: float = 1.0
     epsilon_unit: str = "cost"
     iterations: int = 20
 

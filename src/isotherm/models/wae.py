@@ -62,7 +62,7 @@ class WAE(AbstractModel):
         lam: float = 1.0,
         weight: float = 10.0,
         penalty: str = "mmd",
-        epsilon: float = 0.5,
+        epsilon: float = 1.0,
         seed: int = 0,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
