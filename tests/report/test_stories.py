@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from isotherm.report import write_story
-from isotherm.report.figures import coverage_figure, family_figure, heat_figure, training_figure
+from isotherm.report.figures import coverage_figure, family_figure, heat_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,12 +45,10 @@ def test_the_dial_shows_pictures_above_spreads() -> None:
     np.testing.assert_allclose(figure.axes[-1].lines[0].get_ydata(), [0.1, 0.2, 0.3])
 
 
-def test_coverage_and_training_draw_what_they_are_given() -> None:
+def test_coverage_draws_what_it_is_given() -> None:
     figure = coverage_figure({"ours": {0.5: 0.4, 0.9: 0.8}})
     np.testing.assert_allclose(figure.axes[0].lines[1].get_xydata(), [[0.5, 0.4], [0.9, 0.8]])
     assert "calibrated" in words_of(figure)
-    figure = training_figure([10, 20], {"dual": [2.0, 1.0], "gap": [-1.0, 1.0]})
-    assert [panel.get_title(loc="left") for panel in figure.axes] == ["dual", "gap"]
 
 
 def test_a_story_stands_alone_and_shows_text_as_text(tmp_path: Path) -> None:

@@ -237,10 +237,12 @@ def write_files(folder: Path, model: EVIA, found: Answers, *, seed: int, task: T
     judged, history = found.judgement, found.history
     coverages = {"pictures predicted": judged.coverage, "decoder's pictures alone": judged.decoded_coverage}
     curves = {
+        "step": history["step"],
         "dual value": history["dual"],
         "effective candidates": history["effective_size"],
         "information (nats)": history["information"],
     }
+    lines = [dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)]
     figures = {
         "families.png": ("Families", FAMILIES, table_of_families(found)),
         "dial.png": ("The dial", DIAL.format(judged=JUDGED_BY_HEAT), dial(model, found.data, seed)),
@@ -249,7 +251,7 @@ def write_files(folder: Path, model: EVIA, found: Answers, *, seed: int, task: T
             COVERAGE.format(latent=model.latent),
             coverage_figure(coverages),
         ),
-        "training.png": ("Training", TRAINING, training_figure([int(step) for step in history["step"]], curves)),
+        "training.png": ("Training", TRAINING, training_figure({"EVIA": lines})),
     }
     for name, (_, _, figure) in figures.items():
         save_figure(folder / name, figure)

@@ -130,23 +130,3 @@ def coverage_figure(curves: Mapping[str, Mapping[float, float]]) -> Figure:
     panel.set_ylabel("share of truths within")
     panel.legend(loc="upper left")
     return figure
-
-
-@styled
-def training_figure(steps: Sequence[int], curves: Mapping[str, Sequence[float]]) -> Figure:
-    """What a training watched, a panel for each number.
-
-    Args:
-        steps: Where the numbers were taken.
-        curves: Name to values.
-
-    Returns:
-        A matplotlib figure.
-    """
-    figure = new_figure(WIDTH, 2.3)
-    for panel, (name, values) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
-        panel.plot(steps, values, color=BLUE, linewidth=1.2)
-        panel.set_title(name)
-        panel.set_xlabel("steps")
-        panel.set_ylim(bottom=0.0 if min(values) >= 0.0 else None)
-    return figure
