@@ -8,7 +8,7 @@ from typing import Any
 from isotherm.models import AAE, EVIA, VAE, WAE, AbstractModel, SinkhornAutoencoder, SinkhornGenerator
 
 LATENT, WIDTHS = 16, (256, 256)
-TRAINING = {"steps": 4000, "batch_size": 256, "learning_rate": 1e-3, "schedule": "cosine", "ema": 0.999}
+TRAINING = {"steps": 2500, "batch_size": 256, "learning_rate": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,28 @@ class Row:
 
 
 DIGITS: dict[str, Row] = {
-    "VAE": Row(VAE, {"lam": 1.0, "gamma": 0.02}, "each posterior pays KL to the prior", "price of that"),
-    "WAE": Row(WAE, {"weight": 0.3}, "MMD of all codes together", "0"),
-    "WAE-OT": Row(WAE, {"weight": 0.3, "penalty": "ot"}, "Sinkhorn divergence of all codes", "0"),
-    "AAE": Row(AAE, {"weight": 0.05}, "a discriminator of codes and draws", "0"),
-    "SAE": Row(SinkhornAutoencoder, {"weight": 0.3}, "Sinkhorn divergence of all codes", "0"),
+    "VAE": Row(VAE, {"gamma": 0.05}, "each posterior pays KL to the prior", "price of that KL"),
+    "WAE": Row(WAE, {"latent": 8, "weight": 50.0}, "MMD of all codes together", "0"),
+    "WAE-OT": Row(
+        WAE, {"latent": 8, "penalty": "ot", "weight": 10.0, "epsilon": 1.0}, "Sinkhorn divergence of all codes", "0"
+    ),
+    "AAE": Row(
+        AAE, {"latent": 8, "weight": 0.2, "flatness": 1.0, "pace": 2.0}, "a discriminator of codes and draws", "0"
+    ),
+    "SAE": Row(
+        SinkhornAutoencoder, {"latent": 8, "weight": 5.0, "epsilon": 2.0}, "Sinkhorn divergence, in halves", "0"
+    ),
     "EVIA": Row(
         EVIA,
-        {"gamma": 0.02, "critic": "dual", "reference": "encoder", "beta": 20.0, "candidates": 16},
+        {"latent": 8, "gamma": 0.05, "candidates": 512},
         "potential w of transport to the prior",
         "of each posterior",
     ),
-    "Sinkhorn generator": Row(SinkhornGenerator, {"loss": "debiased", "epsilon": 0.02}, "no codes", "of the plan"),
+    "Sinkhorn generator": Row(
+        SinkhornGenerator,
+        {"latent": 10, "epsilon": 0.25},
+        "no codes",
+        "of the plan",
+        {"steps": 2400, "batch_size": 512, "learning_rate": 2e-3},
+    ),
 }

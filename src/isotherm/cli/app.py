@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 import isotherm
+from isotherm.cli.compare import compare
 from isotherm.cli.couple import couple
 from isotherm.cli.demo import demo
+from isotherm.cli.evaluate import evaluate
 from isotherm.cli.main import BAD_INPUT, INTERRUPTED, OK
 from isotherm.cli.recolor import recolor
 from isotherm.cli.sample import sample
@@ -97,6 +99,13 @@ app.command(
         "isotherm sample out/vae --count 10000 --raw --seed 1 --output samples.npy",
     )
 )(sample)
+app.command(
+    epilog=examples(
+        "isotherm evaluate out/vae",
+        "isotherm evaluate out/vae/checkpoints/500 --output out/early --draws 10",
+    )
+)(evaluate)
+app.command(epilog=examples("isotherm compare out/vae out/evia --output out/compare"))(compare)
 app.command(epilog=examples("isotherm demo", "isotherm demo --output out/demo --overwrite"))(demo)
 app.command(epilog=examples("isotherm demo", "isotherm demo evia", "isotherm demo --output out/demo --overwrite"))(demo)
 

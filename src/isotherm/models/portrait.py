@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from isotherm.models.data import DataSet
     from isotherm.models.model import AbstractModel
 
-SAMPLES, REBUILT, FAMILIES, DRAWS, CODES = 64, 12, 4, 7, 1000
+SAMPLES, POINTS, REBUILT, FAMILIES, DRAWS, CODES = 64, 500, 12, 4, 7, 1000
 PAIRED = 400  # observations and generated ones whose coupling is solved for
 TIMES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # a model's own temperature
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # of the mean cost, for couplings
@@ -73,7 +73,7 @@ class Portrait:
     """What there is to see; what a model does not have is None or empty.
 
     Attributes:
-        samples: Generated observations, shape (64, *shape).
+        samples: Generated observations, 64 pictures or 500 points.
         pairs: Held-out observations and their reconstructions, shape (n, *shape) each.
         codes: Of held-out observations, shape (m, K).
         prior: As many draws from the prior.
@@ -110,11 +110,11 @@ def portray(model: AbstractModel, data: DataSet, *, seed: int = 0) -> Portrait:
         >>> from isotherm.models.data import load_data
         >>> seen = portray(VAE((2,), 1, widths=(8,)), load_data("2d:moons", count=100))
         >>> seen.samples.shape, seen.families.decoded.shape
-        (torch.Size([64, 2]), torch.Size([4, 7, 2]))
+        (torch.Size([500, 2]), torch.Size([4, 7, 2]))
     """
     model.eval()
     streams, device = Streams(seed), next(model.parameters()).device
-    samples = model.sample(SAMPLES, generator=streams["samples"]).cpu()
+    samples = model.sample(SAMPLES if len(model.shape) > 1 else POINTS, generator=streams["samples"]).cpu()
     entropies = _entropies(model, data, streams)
     if not has_encoder(model):
         return Portrait(samples=samples, entropies=entropies)

@@ -57,6 +57,8 @@ def principal_error(train: Any, test: Any, latent: int) -> float:
     """
     check_count(latent, "latent")
     learnt, held = both_vectors(train, test)
+    if latent >= learnt.shape[1]:
+        return 0.0
     mean: Tensor = learnt.mean(0)
     axes = torch.linalg.svd(learnt - mean, full_matrices=False).Vh[:latent]  # (latent, d)
     return reconstruction_error(held, mean + (held - mean) @ axes.T @ axes)

@@ -170,10 +170,11 @@ def families_figure(families: Families, *, scale: tuple[float, float]) -> Figure
 def _clouds(families: Families) -> Figure:
     figure = new_figure(WIDTH * 1.25, WIDTH * 0.36)
     shadow = Shadow(families.decoded.flatten(0, 1))
-    panels = figure.subplots(1, len(families.x), sharex=True, sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(families.x), sharey=True, squeeze=False)[0]
     for k, axes in enumerate(panels):
-        draw_points(axes, shadow(families.decoded[k]), colour=BLUE, label="decoded causes", size=30)
+        axes.scatter(*shadow(families.decoded[k]).T, s=30, color=BLUE, alpha=0.6, linewidths=0, label="decoded causes")
         axes.scatter(*shadow(families.x[k : k + 1]).T, marker="x", s=60, color=RED, label="observed", zorder=3)
+    _same_window(list(panels), np.concatenate([shadow(families.decoded.flatten(0, 1)), shadow(families.x)]))
     panels[0].legend(fontsize=8)
     return figure
 

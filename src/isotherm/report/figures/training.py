@@ -49,7 +49,7 @@ def training_figure(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) ->
         if every and min(every) > 0 and max(every) > LONG * min(every):
             axes.set_yscale("log")
         few_ticks(axes.xaxis, 4, is_count=True)
-    for axes in grid[-1]:
+    for axes in grid.flat[max(len(names) - COLUMNS, 0) : len(names)]:  # the lowest of each column
         axes.set_xlabel("step")
     if len(runs) > 1:
         handles, labels = grid.flat[0].get_legend_handles_labels()

@@ -1,0 +1,89 @@
+"""Folders of trainings, read again: the model, its data, its curves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isotherm._optional import require
+from isotherm.models import EVIA, AbstractModel, load_model
+from isotherm.models.data import DataSet, load_data
+
+CONFIGURATION, CURVES = "config.yaml", "metrics.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training.
+
+    Attributes:
+        folder: Where it is.
+        name: What to call it.
+        model: In evaluation mode.
+        source: Its data, as `load_data` takes them.
+        data: The same, read.
+        curves: Lines of metrics.jsonl; none where there is no such file.
+    """
+
+    folder: Path
+    name: str
+    model: AbstractModel
+    source: str
+    data: DataSet
+    curves: tuple[dict[str, float | None], ...]
+
+
+def read_run(folder: Path, source: str | None = None) -> Run:
+    """Read a training.
+
+    Args:
+        folder: That of a run, or of one of its checkpoints.
+        source: Its data; as its configuration says when left out.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: There is no model, or nothing says which data.
+        ValueError: A file is damaged, or the data are not like those of the model.
+    """
+    model = load_model(folder)
+    home = next((path for path in (folder, folder.absolute().parent.parent) if (path / CONFIGURATION).is_file()), None)
+    asked = {} if home is None else _configuration(home / CONFIGURATION)
+    source = source or asked.get("data")
+    if source is None:
+        msg = f"{folder} must hold {CONFIGURATION}, which names the data: there is none. Name them with --data."
+        raise FileNotFoundError(msg)
+    data = load_data(source, seed=asked.get("seed", 0))
+    if data.shape != model.shape:
+        msg = f"The data must be like those of the model, shape {model.shape}: got {data.shape} from {source!r}. Name the data that it was trained on with --data."
+        raise ValueError(msg)
+    if isinstance(model, EVIA):
+        model.calibrate(data.train)  # a training alone does not solve for the potential at the model's points
+    name = folder.resolve().name
+    return Run(folder, name, model, source, data, _curves((home or folder) / CURVES))
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    yaml = require("yaml", extra="train", why="read the configuration of a training")
+    try:
+        asked = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path} must be YAML: it cannot be read. Write it anew with isotherm train --print-config."
+        raise ValueError(msg) from error
+    return asked if isinstance(asked, dict) else {}
+
+
+def _curves(path: Path) -> tuple[dict[str, float | None], ...]:
+    """Lines that are whole; a training that was killed may have left half of one."""
+    found = list[dict[str, float | None]]()
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            numbers = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(numbers, dict) and "step" in numbers:
+            found.append(numbers)
+    return tuple(found)
