@@ -104,6 +104,13 @@ bench-losses: $(VENV)-peers/.peers  ## Training steps with a divergence, against
 	$(BIN)/python -m benchmarks.losses.run --peers-python $(abspath $(VENV)-peers)/bin/python $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.losses.report --markdown --into docs/losses.md
 
+.PHONY: bench-models
+bench-models: $(VENV)/.dev  ## Models on digits, iris and variances, five seeds; half an hour; fills docs/generative-benchmarks.md
+	$(BIN)/python -m benchmarks.models.digits $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.models.iris
+	$(BIN)/python -m benchmarks.models.variance
+	$(BIN)/python -m benchmarks.models.report --into docs/generative-benchmarks.md
+
 # ------------------------------------------------------------------------------------------- check it
 
 .PHONY: test
