@@ -2,10 +2,8 @@
 
 Read in this order: `model` (what all have in common), `vae`, `wae`, `aae`, `sinkhorn_autoencoder`, `evia`, `evia_langevin`,
 `generator`; `boltzmann` and `critics` (what the two EVIAs share), `sinkhorn_losses` (five that share a name), `networks`,
-`streams` (randomness), `training`, `weights` and `storage` (files), `catalogue` (names), `data`, `metrics`, `evaluation`.
-Read in this order: `model` (what all have in common), `vae`, `wae`, `aae`, `sinkhorn_autoencoder`, `evia`, `evia_langevin`, `generator`;
-`boltzmann`, `critics`, `sinkhorn_losses` (four that share a name), `networks`, `streams` (randomness), `training`, `weights` and `storage` (files),
-`catalogue` (names), `data`, `metrics`, `evaluation`, `portrait`.
+`streams` (randomness), `training`, `weights` and `storage` (files), `catalogue` (names), `data`, `metrics`, `evaluation`,
+`portrait`.
 """
 
 from .aae import AAE as AAE
