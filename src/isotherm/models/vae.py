@@ -27,7 +27,8 @@ class VAE(AbstractModel):
         latent: K.
         widths: Hidden layers of the networks that are made here.
         lam: Price of misfit.
-        gamma: Temperature.
+        gamma: Temperature. 1 is the unit noise of the textbook: far too much for pictures with values in [0, 1], whose posteriors then
+            all are the prior.
         seed: Root of all randomness.
         encoder: x -> (n, 2 K), means and then logarithms of variances; a perceptron when left out.
         decoder: z -> (n, *shape); a perceptron when left out.
@@ -48,7 +49,7 @@ class VAE(AbstractModel):
         *,
         widths: Sequence[int] = (256, 256),
         lam: float = 1.0,
-        gamma: float = 1.0,
+        gamma: float = 0.1,
         seed: int = 0,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
