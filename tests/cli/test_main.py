@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,3 +131,16 @@ def test_files_appear_together(tmp_path: Path) -> None:
         (folder / "b.txt").write_text("b")
         assert [path.name for path in (tmp_path / "out").glob("*.txt")] == []
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_warning_is_one_line_without_a_place_in_the_code(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(_: list[str]) -> int:
+        warnings.warn("few candidates.", stacklevel=2)
+        return 0
+
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        monkeypatch.setattr("isotherm.cli.app.run", warn)
+        assert run("couple").err == "warning: few candidates.\n"
+    assert warnings.showwarning is before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from isotherm._optional import require
@@ -26,6 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for an interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings():  # which puts `showwarning` back
+        warnings.showwarning = _show_warning
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    """Run, with every expected error as one line."""
     is_debug = "--debug" in words
     try:
         for module in ("typer", "rich", "polars", "matplotlib", "jinja2", "PIL", "scipy"):
@@ -40,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {_one_line(error)}", file=sys.stderr)  # noqa: T201 - rich may be absent
         return BAD_INPUT
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """One line without the place in the code, which is no concern of who runs a command."""
+    print(f"warning: {message}", file=sys.stderr)  # noqa: T201 - rich may be absent
 
 
 def _one_line(error: Exception) -> str:
