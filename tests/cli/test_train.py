@@ -141,6 +141,11 @@ def test_resume_takes_more_steps_and_nothing_else(run, refused, tmp_path: Path) 
     for word in ("latent=3", "seed=1", "settings.gamma=2"):
         assert "A resumed training keeps its" in refused("train", "--resume", word, "--output", folder).err
     assert "keeps its data" in refused("train", "--resume", "--data", "iris", "--output", folder).err
+    done = run("train", "--resume", "--output", folder)
+    assert (done.code, done.err) == (
+        0,
+        f"{folder} is at step 10 already. For more, give a larger steps=NUMBER.\n",
+    )
     assert run("train", "--resume", "steps=30", "--threads", "1", "--output", folder).code == 0
     assert steps(folder) == [5, 10, 15, 20, 25, 30]
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()

@@ -116,8 +116,8 @@ def train(
         return OK
     asked = read.configured(words or [], data, base)
     training = asked.make_training()
-    if is_resuming:
-        refuse_other(asked, read.configured([], None, base), output)
+    if is_resuming and not goes_on(asked, read.configured([], None, base), output):
+        return OK
     is_first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started: it alone writes
     files = [output / name for name in FILES]
     if not is_resuming and is_first:
@@ -151,13 +151,30 @@ def train(
     return OK
 
 
-def refuse_other(asked: Configuration, begun: Configuration, output: Path) -> None:
-    """A resumed training goes on with its model, its data and its seed."""
+def goes_on(asked: Configuration, begun: Configuration, output: Path) -> bool:
+    """Whether a resumed training has steps left; it goes on with its model, its data and its seed.
+
+    Args:
+        asked: Now.
+        begun: When it began.
+        output: Its folder.
+
+    Returns:
+        False after saying that it is done.
+
+    Raises:
+        ValueError: Another model, other data or another seed is asked for.
+    """
     for name in ("model", "data", "seed", "settings"):
         now, then = getattr(asked, name), getattr(begun, name)
         if now != then:
             msg = f"A resumed training keeps its {name}: got {now}, {output / CONFIGURATION} says {then}. Give only settings of the training, or train anew in another folder."
             raise ValueError(msg)
+    last = Checkpoints(output, 1).steps()[-1:]
+    if last < [asked.training["steps"]]:
+        return True
+    say(escape(f"{output} is at step {last[0]} already. For more, give a larger steps=NUMBER."))
+    return False
 
 
 def clear(files: Sequence[Path]) -> None:

@@ -134,6 +134,16 @@ def test_resume_without_a_checkpoint_begins(remembering, whole: Path, tmp_path: 
     assert lines(tmp_path) == lines(whole)
 
 
+def test_checkpoint_that_was_not_finished_is_no_checkpoint(remembering, whole: Path, tmp_path: Path) -> None:
+    stopped(remembering, tmp_path, 11)
+    half = tmp_path / "checkpoints" / ".00000015.part"
+    half.mkdir()
+    (half / "state.pt").write_bytes(b"half")
+    remembering.train(tmp_path, resume=True)
+    assert not half.exists()
+    assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
 def test_resume_refuses_other_data_and_other_models(whole: Path) -> None:
     training = Training(steps=30)
     with pytest.raises(ValueError, match="got 7 rows, it began with 23"):

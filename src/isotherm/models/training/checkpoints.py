@@ -27,6 +27,15 @@ class Checkpoints:
     Args:
         folder: Of the run; made if missing.
         keep_last: How many to keep, besides the best.
+
+    Example:
+        >>> import tempfile
+        >>> from isotherm.models import VAE, Training
+        >>> folder = tempfile.mkdtemp()
+        >>> training = Training(steps=6, checkpoint_every=2, keep_last=2)
+        >>> training.run(VAE((2,), 1, widths=(8,)), torch.ones(16, 2), folder=folder, validate=lambda model: 0.0)
+        >>> Checkpoints(folder, 2).steps()  # the first was the best: no later one was better
+        [2, 4, 6]
     """
 
     def __init__(self, folder: str | Path, keep_last: int) -> None:

@@ -54,6 +54,14 @@ class Training:
 
     Raises:
         ValueError: A setting is out of range.
+
+    Example:
+        >>> from isotherm.models import VAE
+        >>> model, losses = VAE((2,), 1, widths=(8,)), []
+        >>> keep = lambda step, numbers: losses.append(float(numbers["loss"]))
+        >>> Training(steps=30, learning_rate=0.01).run(model, torch.ones(16, 2), callbacks=[keep])
+        >>> len(losses), losses[-1] < losses[0]
+        (30, True)
     """
 
     steps: int = 2000
