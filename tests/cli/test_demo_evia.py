@@ -21,6 +21,7 @@ def test_demo_evia_writes_everything(run, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(demo_evia, "masked_digits", lambda seed: tuple(part.first(120) for part in whole(seed=seed)))
     monkeypatch.setattr(demo_evia, "STEPS", 20)
     monkeypatch.setattr(demo_evia, "DRAWS", 30)
+    monkeypatch.setattr(demo_evia, "CANDIDATES", 500)
     monkeypatch.setattr(demo_evia, "JUDGED_BY_HEAT", 10)
     ran = run("demo", "evia", "--output", tmp_path / "demo")
     assert ran.code == 0, ran.err

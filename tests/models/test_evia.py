@@ -351,6 +351,21 @@ def test_masked_images_are_fitted_and_answered(critic):
     assert model.reconstruct((y, mask)).shape == (30, 8, 8)
 
 
+@pytest.mark.parametrize("critic", ["sinkhorn", "dual", "ratio"])
+def test_half_precision_is_for_networks_alone(critic):
+    x = gaussian(50).float()
+    found = []
+    for is_half in (False, True):
+        model = EVIA((3,), 2, critic=critic, widths=(16,), candidates=64, gamma=0.5, points=8)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half):
+            found.append(model.step(x))
+        found[-1]["loss"].backward()
+        assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+        assert {value.dtype for value in found[-1].values()} == {torch.float32}
+    assert float(found[1]["dual"]) == pytest.approx(float(found[0]["dual"]), rel=0.02)
+    assert float(found[1]["dual"]) != float(found[0]["dual"])
+
+
 @pytest.mark.parametrize("reference", ["prior", "encoder"])
 def test_training_around_the_encoder_finds_the_data_too(reference):
     x = gaussian(200)

@@ -172,3 +172,13 @@ def test_masked_images_are_fitted_and_answered():
     assert float(model.step((y, mask))["misfit"]) < 0.7 * before
     assert model.posterior_sample((y, mask), 3).shape == (30, 3, 2)
     assert LangevinEVIA(**model.settings()).settings() == model.settings()
+
+
+def test_half_precision_is_for_networks_alone():
+    x = FourierMask().pack((torch.ones(10, 8, 8), wedge_mask(8, torch.linspace(0.0, 170.0, 10), opening=90.0)))
+    model = LangevinEVIA((8, 8), 2, gamma=0.5, observe="fourier_mask", widths=(16,), chains=2, chain_steps=5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model.step(x)
+    found["loss"].backward()
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())

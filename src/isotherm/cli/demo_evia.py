@@ -20,7 +20,7 @@ from isotherm.cli.progress import Task, progress_bars
 from isotherm.cli.show import show_files
 from isotherm.cli.threads import cpu_threads
 from isotherm.models import EVIA, Training
-from isotherm.posterior import EffectiveSizeWarning, Posterior
+from isotherm.posterior import EffectiveSizeWarning, Posterior, Reweighted
 from isotherm.report.figures import coverage_figure, family_figure, heat_figure, training_figure
 from isotherm.report.files import check_outputs, save_figure, write_json
 from isotherm.report.page import write_story
@@ -28,8 +28,9 @@ from isotherm.report.page import write_story
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SETTINGS = {"latent": 6, "widths": (128, 128), "gamma": 0.04, "gamma_start": 0.5, "candidates": 1024}
+SETTINGS = {"latent": 6, "widths": (128, 128), "gamma": 0.04, "gamma_start": 0.5, "critic": "dual", "candidates": 1024}
 STEPS = 1000
+CANDIDATES = 8192  # outside training
 DRAWS = 200  # for each digit that is judged
 SHOWN = 7  # digits
 TEMPERATURES = (0.0025, 0.01, 0.04, 0.16, 0.64, 2.56)
@@ -56,8 +57,8 @@ WORDS = {
     "cannot explain. Cold, one answer; hot, any digit, whatever was observed.",
     "Coefficient": "Of the orthonormal Fourier transform. The mean square of a picture's coefficients is that of its pixels.",
     "Spread": "Standard deviation within a family, root of the mean square over coefficients.",
-    "Effective candidates": "Posteriors are weights on fixed draws of causes; the inverse sum of squared weights says how many "
-    "count.",
+    "Effective candidates": f"Posteriors are weights on {CANDIDATES} draws of causes; the inverse sum of squared weights says how "
+    "many count.",
     "Interval, coverage": "Between the 5 % and the 95 % quantile of a family lies the truth in 90 % of all cases, if the family is "
     "calibrated. Members carry the noise that the model says pictures have around the decoder's.",
 }
@@ -123,7 +124,7 @@ def demo_evia(output: Path, *, is_overwriting: bool, seed: int, threads: int) ->
             data=held,
             families=families,
             judgement=judge(families, held),
-            effective_size=float(model.posterior().reweight(model.check_batch(held.batch)).effective_size.median()),
+            effective_size=float(weighed(model.posterior(), model, held, seed).effective_size.median()),
             history=history,
             seconds=time.perf_counter() - began,
         )
@@ -156,9 +157,24 @@ def fit(model: EVIA, data: MaskedImages, seed: int, task: Task) -> dict[str, lis
 
     batch = model.check_batch(data.batch)
     Training(steps=STEPS, batch_size=200, learning_rate=2e-3, seed=seed).run(model, batch, callbacks=[watch])
-    model.calibrate(batch)
     task.done()
     return history
+
+
+def weighed(posterior: Posterior, model: EVIA, data: MaskedImages, seed: int) -> Reweighted:
+    """Candidates and their weights.
+
+    Args:
+        posterior: At any temperature.
+        model: Whose posterior it is.
+        data: Observations.
+        seed: Of the candidates.
+
+    Returns:
+        For all observations.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return posterior.reweight(model.check_batch(data.batch), CANDIDATES, generator=generator)
 
 
 @torch.no_grad()
@@ -175,7 +191,7 @@ def answer(model: EVIA, posterior: Posterior, data: MaskedImages, seed: int) -> 
         The families.
     """
     generator = torch.Generator().manual_seed(seed)
-    z = posterior.reweight(model.check_batch(data.batch), generator=generator).sample(DRAWS, generator=generator)
+    z = weighed(posterior, model, data, seed).sample(DRAWS, generator=generator)
     decoded = model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
     return families_of(decoded, data, model_noise=math.sqrt(posterior.gamma / posterior.lam), generator=generator)
 
@@ -256,7 +272,7 @@ def write_files(folder: Path, model: EVIA, found: Answers, *, seed: int, task: T
     for name, (_, _, figure) in figures.items():
         save_figure(folder / name, figure)
     task.show(0.6, "report")
-    settings = {name: model.settings()[name] for name in (*SETTINGS, "lam", "critic", "points")}
+    settings = {name: model.settings()[name] for name in (*SETTINGS, "lam", "penalty")}
     inputs = {"data": "scikit-learn digits", "noise of a measured coefficient": judged.noise, "seed": seed, **settings}
     inputs |= {"steps": STEPS, "seconds of training and answering": round(found.seconds, 1)}
     numbers = {"effective_size": found.effective_size, **asdict(judged)}

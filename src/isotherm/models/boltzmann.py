@@ -96,8 +96,8 @@ class AbstractBoltzmann(AbstractModel):
         return groups
 
     def decode(self, z: Tensor) -> Tensor:
-        """See `AbstractModel.decode`."""
-        return self.decoder(z)
+        """See `AbstractModel.decode`; in the dtype of z, also under autocast."""
+        return self.decoder(z).to(z.dtype)
 
     def encode(self, x: Batch) -> Tensor:
         """e(x), which was taught the posterior's mean, shape (n, K)."""

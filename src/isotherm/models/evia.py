@@ -156,7 +156,7 @@ class EVIA(AbstractBoltzmann):
         gamma = self.temperature(progress)
         code = self.encoder(x).to(x.dtype)
         z = self._candidates(code.detach())  # (M, K) or (n, M, K)
-        values = self.decoder(z.flatten(0, -2)).to(x.dtype)
+        values = self.decode(z.flatten(0, -2))
         with torch.autocast(x.device.type, enabled=False):
             costs = self._costs(x, values)  # (n, M)
             w = self._welcome(z, costs, gamma)  # (M,) or (n, M)

@@ -165,27 +165,33 @@ class LangevinEVIA(AbstractBoltzmann):
         x = self.check_batch(batch)
         gamma = self.temperature(progress)
         code = self.encoder(x).to(x.dtype)
-        z, acceptance = self._ends(x, code.detach(), gamma, index)  # (N, n, K)
+        with torch.autocast(x.device.type, enabled=False):  # whether a proposal is taken hangs on small differences
+            z, acceptance = self._ends(x, code.detach(), gamma, index)  # (N, n, K)
         wide = x.expand(len(z), *x.shape).flatten(0, 1)
-        values = self.decode(z.flatten(0, 1)).to(x.dtype)
+        values = self.decode(z.flatten(0, 1))
         causes = self._causes(z)
         with torch.autocast(x.device.type, enabled=False):
             misfit = self.lam * self.observation.misfit(wide, values).mean()
             regression = (code - z.mean(0)).square().sum(1).mean()
-        loss = misfit + regression + self.potential.loss(causes, gamma)
-        with torch.no_grad():
-            w = self.potential(causes.prior)
-            numbers = {
-                "misfit": misfit,
-                "regression": regression,
-                "spread": z.var(0).sum(1).mean() if len(z) > 1 else z.new_zeros(()),
-                "acceptance": acceptance,
-                "chain_step": self.chain_step * self.pace,
-                "critic_rise": w.mean() - self.potential(causes.posterior).mean(),
-                "critic_largest": (w - w.mean()).abs().max(),
-                "temperature": z.new_tensor(gamma),
-            }
+            loss = misfit + regression + self.potential.loss(causes, gamma)
+            rise, largest = self._critic_numbers(causes)
+        numbers = {
+            "misfit": misfit,
+            "regression": regression,
+            "spread": z.var(0).sum(1).mean() if len(z) > 1 else z.new_zeros(()),
+            "acceptance": acceptance,
+            "chain_step": self.chain_step * self.pace,
+            "critic_rise": rise,
+            "critic_largest": largest,
+            "temperature": z.new_tensor(gamma),
+        }
         return {"loss": loss} | {name: value.detach() for name, value in numbers.items()}
+
+    @torch.no_grad()
+    def _critic_numbers(self, causes: Causes) -> tuple[Tensor, Tensor]:
+        """E_prior[w] - E_q*[w], and the largest |w| from its mean."""
+        w = self.potential(causes.prior)
+        return w.mean() - self.potential(causes.posterior).mean(), (w - w.mean()).abs().max()
 
     def _ends(self, x: Tensor, code: Tensor, gamma: float, index: Tensor | None) -> tuple[Tensor, Tensor]:
         """Where chains end, (N, n, K), and the share of proposals that they took."""

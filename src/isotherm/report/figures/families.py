@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isotherm._optional import require
 from isotherm.report.style import (
     BLUE,
     GREEN,
@@ -37,7 +36,7 @@ def family_figure(columns: Mapping[str, Any], *, spreads: Sequence[str] = (), ma
 
     Args:
         columns: Header to pictures, shape (rows, H, W), all with as many rows; "" repeats the header before it.
-        spreads: Headers whose pictures show a spread, from none (paper) to the largest shown (ink), by its root.
+        spreads: Headers whose pictures show a spread, from none (paper) to the largest shown (ink).
         masks: Headers whose pictures show a Fourier plane, zero frequency first: the centre is put into the middle.
 
     Returns:
@@ -56,8 +55,7 @@ def family_figure(columns: Mapping[str, Any], *, spreads: Sequence[str] = (), ma
             if header in masks:
                 axes.imshow(np.fft.fftshift(pictures[row]), cmap="gray", vmin=-0.35, vmax=1.0)
             elif header in spreads:
-                shades = require("matplotlib.colors", extra="cli", why="draw figures").PowerNorm(0.5, 0.0, largest)
-                axes.imshow(pictures[row], cmap=mass_colours(), norm=shades)
+                axes.imshow(pictures[row], cmap=mass_colours(), vmin=0.0, vmax=largest)
             else:
                 axes.imshow(pictures[row], cmap="gray", vmin=0.0, vmax=1.0)
         grid[0, column].set_title(header.strip(), loc="center", fontsize=9)
