@@ -28,7 +28,8 @@ class SinkhornLoss:
     with raw, S - epsilon^2 / (16 S) with sharp, and S with all others. That is so of the laws themselves. Of a law, a
     batch shows a few points, and a point in x is nearer to itself than any point of y is to it: "debiased" then still
     draws the model together, the more the higher the dimension and the colder. "halves" compares different points
-    everywhere: its mean over batches is least at equal laws, whatever their size. It is the noisier, and may be negative.
+    everywhere: at equal laws its mean over batches is zero, and so is its derivative, however small they are (if both are of
+    one size). It is the noisier, and may be negative.
 
     raw, debiased and halves are differentiated by the envelope theorem, sharp by an implicit linear system, unrolled
     through its iterations: the loss that Genevay et al. print, halved.
