@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import isotherm
-from isotherm.models import VAE, AbstractModel, TensorBoard, Training
+from isotherm.models import MODELS, VAE, AbstractModel, TensorBoard, Training
 from isotherm.models.training import Checkpoints, read_state
 
 if TYPE_CHECKING:
@@ -196,6 +196,16 @@ def test_networks_run_in_half_precision_and_transport_does_not(precision: str) -
     assert kinds == {"network": getattr(torch, precision), "transport": torch.float32}
     assert next(model.parameters()).dtype == torch.float32
     assert found[-1]["loss"] < 0.3 * found[0]["loss"]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_trains_in_half_precision(name: str, precision: str) -> None:
+    x = torch.rand(48, 4, generator=torch.Generator().manual_seed(0))
+    dtypes: set[torch.dtype] = set()
+    training = Training(steps=3, batch_size=32, precision=precision)
+    training.run(MODELS[name](shape=(4,), latent=2, seed=1), x, callbacks=[lambda _, n: dtypes.add(n["loss"].dtype)])
+    assert dtypes == {torch.float32}
 
 
 @pytest.mark.parametrize("size", [2, 64])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from isotherm.models import VAE, Training
+from isotherm.models import MODELS, VAE, Training
 from isotherm.models.training import read_state
 
 if TYPE_CHECKING:
@@ -88,6 +88,26 @@ def test_every_part_of_the_state_matters(remembering, whole: Path, tmp_path: Pat
     shutil.rmtree(tmp_path / "checkpoints" / "00000020")
     remembering.train(tmp_path, resume=True)
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_goes_on_bit_by_bit(name: str, tmp_path: Path) -> None:
+    x = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
+    training = Training(steps=8, batch_size=16, checkpoint_every=4, ema=0.9)
+
+    def fail(step: int, _: object) -> None:
+        if step == 6:
+            raise RuntimeError
+
+    def make() -> Any:
+        return MODELS[name](shape=(4,), latent=2, seed=1)
+
+    whole, first, second = make(), make(), make()
+    training.run(whole, x)
+    with pytest.raises(RuntimeError):
+        training.run(first, x, folder=tmp_path, callbacks=[fail])
+    training.run(second, x, folder=tmp_path, resume=True)
+    assert_same(second.state_dict(), whole.state_dict())
 
 
 def test_resume_goes_on_within_an_epoch(remembering, tmp_path: Path) -> None:
