@@ -1,6 +1,6 @@
 """Digits of which half the frequencies were measured: families of answers, judged on digits that were held out.
 
-    python -m benchmarks.models.masked_fourier [--seeds 0,1,2]
+    python -m benchmarks.models.masked_fourier [--seeds 0,1,2] [--gamma 0.03] [--only dual]
 
 writes benchmarks/results/models-masked-fourier.json. All models have the same kind of networks, the same price of misfit and the
 same temperature, and see masked observations only, except where a row says that it saw whole digits. Beside them stands what
@@ -34,7 +34,7 @@ from isotherm.posterior import FourierMask
 from isotherm.posterior.observation import hartley
 
 SHAPE, WIDTHS = (8, 8), (128, 128)
-LAM, GAMMA, GAMMA_START = 1.0, 0.04, 0.5
+LAM, GAMMA, GAMMA_START = 1.0, 0.04, 0.5  # the temperature of all unless --gamma says otherwise
 STEPS, BATCH, RATE = 1000, 200, 2e-3
 DRAWS = 200
 PENALTY = 10.0  # of the Wasserstein autoencoder, on the energy distance of its codes to the prior
@@ -46,8 +46,9 @@ Draw = Callable[[Tensor, torch.Generator], Tensor]  # packed observations -> ima
 class MaskedVAE(AbstractModel):
     """A variational autoencoder that pays for misfit where something was measured."""
 
-    def __init__(self, latent: int, seed: int) -> None:
+    def __init__(self, latent: int, gamma: float, seed: int) -> None:
         super().__init__(SHAPE, latent, seed)
+        self.gamma = gamma
         start = self.streams["start"]
         self.encoder = Flat((2, *SHAPE), WIDTHS, (2 * latent,), start)
         self.decoder = Flat((latent,), WIDTHS, SHAPE, start)
@@ -61,7 +62,7 @@ class MaskedVAE(AbstractModel):
         mean, log_variance = self.encoder(batch).chunk(2, dim=1)
         z = mean + (0.5 * log_variance).exp() * self.prior(len(batch), self.streams["noise"])
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1).mean()
-        gamma = GAMMA_START * (GAMMA / GAMMA_START) ** progress
+        gamma = GAMMA_START * (self.gamma / GAMMA_START) ** progress
         return {"loss": LAM * OPERATOR.misfit(batch, self.decoder(z)).mean() + gamma * divergence}
 
     def decode(self, z: Tensor) -> Tensor:
@@ -134,10 +135,12 @@ def gaussian(data: MaskedImages, held: MaskedImages) -> Draw:
     return draw
 
 
-def tasks(train: MaskedImages, held: MaskedImages, seed: int) -> dict[str, Callable[[], tuple[Draw, float]]]:
+def tasks(
+    train: MaskedImages, held: MaskedImages, gamma: float, seed: int
+) -> dict[str, Callable[[], tuple[Draw, float]]]:
     """Name to what trains it and gives how to draw, with the standard deviation of images around what is drawn."""
-    noise = math.sqrt(GAMMA / LAM)
-    common = {"lam": LAM, "gamma": GAMMA, "gamma_start": GAMMA_START, "widths": WIDTHS, "observe": "fourier_mask"}
+    noise = math.sqrt(gamma / LAM)
+    common = {"lam": LAM, "gamma": gamma, "gamma_start": GAMMA_START, "widths": WIDTHS, "observe": "fourier_mask"}
 
     def evia(data: MaskedImages, **settings: Any) -> tuple[Draw, float]:
         model = EVIA(SHAPE, 6, candidates=1024, seed=seed, **common, **settings)
@@ -159,8 +162,8 @@ def tasks(train: MaskedImages, held: MaskedImages, seed: int) -> dict[str, Calla
         "EVIA, dual": lambda: evia(train, critic="dual"),
         "EVIA, w = 0": lambda: evia(train, critic="none"),
         "EVIA, Langevin": chains,
-        "VAE": lambda: encoder(MaskedVAE(8, seed)),
-        "WAE": lambda: encoder(MaskedWAE(8, seed)),
+        "VAE": lambda: encoder(MaskedVAE(8, gamma, seed)),
+        "WAE": lambda: encoder(MaskedWAE(8, gamma, seed)),
         "EVIA, sinkhorn, whole digits seen": lambda: evia(whole(train, seed)),
         "Gaussian, whole digits seen": lambda: (gaussian(train, held), 0.0),
     }
@@ -178,13 +181,14 @@ def main() -> None:
     """All rows, each seed after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0", help="comma-separated")
+    parser.add_argument("--gamma", type=float, default=GAMMA)
     parser.add_argument("--only", default="", help="rows whose name contains this; nothing is written")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for seed in map(int, options.seeds.split(",")):
         train, held = masked_digits(seed=seed)
-        for name, make in tasks(train, held, seed).items():
+        for name, make in tasks(train, held, options.gamma, seed).items():
             if options.only not in name:
                 continue
             began = time.process_time()
@@ -200,7 +204,9 @@ def main() -> None:
             print(line(name, found, seconds), *told, sep="\n    ")
     if not options.only:
         path = RESULTS / "models-masked-fourier.json"
-        path.write_text(json.dumps(heading() | {"rows": rows}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(heading(options.gamma) | {"rows": rows}, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
         print(path)
 
 
@@ -214,7 +220,7 @@ def line(name: str, found: Judgement, seconds: float) -> str:
     )
 
 
-def heading() -> dict[str, Any]:
+def heading(gamma: float) -> dict[str, Any]:
     """Machine, versions, date, settings."""
     packages = ("isotherm", "torch", "numpy", "scikit-learn")
     return {
@@ -226,7 +232,7 @@ def heading() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "settings": {
             "lam": LAM,
-            "gamma": GAMMA,
+            "gamma": gamma,
             "gamma_start": GAMMA_START,
             "steps": STEPS,
             "draws": DRAWS,
