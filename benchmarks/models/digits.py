@@ -27,6 +27,7 @@ from benchmarks.models.results import heading, write
 from benchmarks.models.settings import DIGITS, LATENT, TRAINING, WIDTHS
 from isotherm.models import evaluate, load_data
 from isotherm.models.evaluation import measure_floors
+from isotherm.models.metrics import class_features
 from isotherm.models.training import Training
 
 RESULT = "models-digits.json"
@@ -62,9 +63,11 @@ def run(name: str, seed: int, training: dict[str, Any]) -> dict[str, Any]:
         model = row.make(data.shape, seed)
         model.fit(data.train, Training(**{**row.trained_with(seed), **training}))
     seconds = time.perf_counter() - began
+    features = class_features(data.train, data.train_labels, test=data.test, test_labels=data.test_labels)
+    settings: dict[str, Any] = {"draws": 1, "seed": seed, "features": features}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = evaluate(model, data, draws=1, seed=seed, floors=measure_floors(data, draws=1, seed=seed)).to_json()
+        found = evaluate(model, data, floors=measure_floors(data, **settings), **settings).to_json()
     return {
         "model": name,
         "seed": seed,

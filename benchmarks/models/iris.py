@@ -113,7 +113,8 @@ def main(arguments: list[str] | None = None) -> None:
     protocol = {"made": MADE, "iterations": ITERATIONS, "steps": steps, "learning_rate": LEARNING_RATE}
     result = heading("models-iris", protocol)
     result["published"] = PUBLISHED
-    means = KMeans(3, n_init=10, random_state=0).fit(x.numpy())  # pyright: ignore[reportArgumentType] - a number may be given
+    starts: Any = 10
+    means = KMeans(3, n_init=starts, random_state=0).fit(x.numpy())
     centres = torch.from_numpy(means.cluster_centers_)
     result["start"] = counts(Ellipsoids(centres), x, labels)
     for name, cost in COSTS.items():

@@ -53,7 +53,7 @@ DIGITS: dict[str, Row] = {
     ),
     "EVIA": Row(
         EVIA,
-        {"latent": 8, "gamma": 0.05, "candidates": 512},
+        {"latent": 8, "gamma": 0.5, "debias": True, "candidates": 512},
         "potential w of transport to the prior",
         "of each posterior",
     ),

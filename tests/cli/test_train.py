@@ -44,7 +44,8 @@ def test_train_writes_a_run_that_loads(run, tmp_path: Path) -> None:
     model = load_model(tmp_path)
     assert model.settings()["widths"] == (8,)
     assert load_model(tmp_path / "checkpoints" / "00000020").settings() == model.settings()
-    assert run("train", "vae", *SMALL, "steps=20", "--output", tmp_path).code == 2
+    again = run("train", "vae", *SMALL, "steps=20", "--output", tmp_path)
+    assert (again.code, "Go on with it (--resume)" in again.err) == (2, True)
     assert run("train", "vae", *SMALL, "steps=10", "--output", tmp_path, "--overwrite").code == 0
     assert steps(tmp_path) == [10]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000010"]
@@ -55,7 +56,7 @@ def test_printed_configuration_makes_the_same_run(run, tmp_path: Path) -> None:
     printed = run("train", *words, "--print-config")
     asked = yaml.safe_load(printed.out)
     assert list(asked) == ["model", "data", "seed", "settings", "training"]
-    assert asked["settings"] == {"latent": 2, "widths": [8], "lam": 1.0, "gamma": 1.0}
+    assert asked["settings"] == {"latent": 2, "widths": [8], "lam": 1.0, "gamma": 0.1}
     assert asked["training"]["learning_rate"] == 0.01
     assert asked["training"]["steps"] == 12
     (tmp_path / "asked.yaml").write_text(printed.out)
@@ -75,7 +76,7 @@ def test_words_come_before_the_file(run, tmp_path: Path) -> None:
 
 def test_schema_says_what_is_allowed(run) -> None:
     schema = json.loads(run("train", "vae", "--print-schema").out)
-    assert schema["$defs"]["VAESettings"]["properties"]["gamma"] == {"default": 1.0, "title": "Gamma", "type": "number"}
+    assert schema["$defs"]["VAESettings"]["properties"]["gamma"] == {"default": 0.1, "title": "Gamma", "type": "number"}
     assert schema["additionalProperties"] is False
 
 
@@ -131,7 +132,7 @@ def test_training_that_leaves_the_numbers_is_marked(run, tmp_path: Path) -> None
     assert ran.code == 3
     assert ran.err.startswith("not finite: ")
     assert ran.err.count("\n") == 1
-    assert "gamma = 1" in ran.err
+    assert "gamma = 0.1" in ran.err
 
 
 def test_resume_takes_more_steps_and_nothing_else(run, refused, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from isotherm.cli import options
 from isotherm.cli.evaluate import Data, Draws, inputs_of, show_rows
 from isotherm.cli.outputs import staged
 from isotherm.cli.progress import Task, progress_bars
-from isotherm.cli.runs import Run, read_run
+from isotherm.cli.runs import Run, doubts_told, read_run
 from isotherm.cli.show import show_files
 from isotherm.cli.threads import cpu_threads
 from isotherm.models.evaluation import evaluate as measure
 from isotherm.models.portrait import portray
-from isotherm.report.figures import comparison_figure, entropy_figure, samples_figure, training_figure
+from isotherm.report.figures import comparison_figure, curves_figure, entropy_figure, samples_figure
 from isotherm.report.files import check_outputs, save_figure, write_json
 from isotherm.report.models import comparison_table, write_model_report
 
@@ -53,7 +53,7 @@ def compare(
     """Measure several trained models against the same held-out data and write one report about all."""
     check_outputs([output / name for name in FILES], overwrite=is_overwriting)
     check_count(draws, "--draws")
-    with cpu_threads(threads), progress_bars() as bars:
+    with cpu_threads(threads), doubts_told(), progress_bars() as bars:
         task = Task(bars, "compare")
         seen = dict(zip(names_of(runs), (read_run(run, data) for run in runs), strict=True))
         check_same_data(seen)
@@ -70,7 +70,7 @@ def compare(
             "comparison.png": comparison_figure(evaluations),
             "samples.png": samples_figure(made, first.data.test, scale=first.data.scale),
             "entropy.png": entropy_figure({name: portrait.entropies for name, portrait in portraits.items()}),
-            **({"training.png": training_figure(curves)} if curves else {}),
+            **({"training.png": curves_figure(curves)} if curves else {}),
         }
         written = [name for name in FILES if name in figures or name not in FIGURES]
         inputs = inputs_of(first, draws, seed) | {"run": ", ".join(run.name for run in seen.values())}

@@ -21,7 +21,7 @@ from isotherm.cli.show import show_files
 from isotherm.cli.threads import cpu_threads
 from isotherm.models import EVIA, Training
 from isotherm.posterior import EffectiveSizeWarning, Posterior, Reweighted
-from isotherm.report.figures import coverage_figure, family_figure, heat_figure, training_figure
+from isotherm.report.figures import coverage_figure, curves_figure, family_figure, heat_figure
 from isotherm.report.files import check_outputs, save_figure, write_json
 from isotherm.report.page import write_story
 
@@ -267,7 +267,7 @@ def write_files(folder: Path, model: EVIA, found: Answers, *, seed: int, task: T
             COVERAGE.format(latent=model.latent),
             coverage_figure(coverages),
         ),
-        "training.png": ("Training", TRAINING, training_figure({"EVIA": lines})),
+        "training.png": ("Training", TRAINING, curves_figure({"EVIA": lines})),
     }
     for name, (_, _, figure) in figures.items():
         save_figure(folder / name, figure)

@@ -15,19 +15,19 @@ from isotherm._checks import check_count
 from isotherm.cli import options
 from isotherm.cli.outputs import staged
 from isotherm.cli.progress import Task, progress_bars
-from isotherm.cli.runs import Run, read_run
+from isotherm.cli.runs import Run, doubts_told, read_run
 from isotherm.cli.show import show_files
 from isotherm.cli.threads import cpu_threads
 from isotherm.models.evaluation import evaluate as measure
 from isotherm.models.portrait import Portrait, portray
 from isotherm.report.figures import (
     codes_figure,
+    curves_figure,
     entropy_figure,
-    families_figure,
+    posteriors_figure,
     reconstructions_figure,
     samples_figure,
     sweep_figure,
-    training_figure,
 )
 from isotherm.report.files import check_outputs, save_figure, write_json
 from isotherm.report.models import evaluation_table, headline, write_model_report
@@ -109,7 +109,7 @@ def evaluate(
     output = output or run / "evaluation"
     check_outputs([output / name for name in FILES], overwrite=is_overwriting)
     check_count(draws, "--draws")
-    with cpu_threads(threads), progress_bars() as bars:
+    with cpu_threads(threads), doubts_told(), progress_bars() as bars:
         task = Task(bars, "evaluate")
         seen = read_run(run, data)
         task.show(0.1, "metrics")
@@ -157,14 +157,14 @@ def figures_of(run: Run, seen: Portrait) -> dict[str, Figure]:
     if seen.codes is not None and seen.prior is not None:
         figures["latent.png"] = codes_figure(seen.codes, seen.prior, seen.labels)
     if seen.families is not None:
-        figures["posteriors.png"] = families_figure(seen.families, scale=scale)
+        figures["posteriors.png"] = posteriors_figure(seen.families, scale=scale)
         if seen.sweep:
             own = float(run.model.settings()["gamma"])
             figures["temperature.png"] = sweep_figure(seen.sweep, seen.families.x[0], own, scale=scale)
     if seen.entropies:
         figures["entropy.png"] = entropy_figure({name: seen.entropies})
     if run.curves:
-        figures["training.png"] = training_figure({name: run.curves})
+        figures["training.png"] = curves_figure({name: run.curves})
     return figures
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.markup import escape
+
 from isotherm._optional import require
-from isotherm.models import EVIA, AbstractModel, load_model
+from isotherm.models import EVIA, AbstractModel, ChainsWarning, load_model
 from isotherm.models.data import DataSet, load_data
+from isotherm.posterior import EffectiveSizeWarning
 
 CONFIGURATION, CURVES = "config.yaml", "metrics.jsonl"
+DOUBTS = (EffectiveSizeWarning, ChainsWarning)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,20 @@ class Run:
     source: str
     data: DataSet
     curves: tuple[dict[str, float | None], ...]
+
+
+@contextmanager
+def doubts_told() -> Iterator[None]:
+    """While the block runs, what warns of posteriors that rest on little is gathered; then a line for each is shown."""
+    with warnings.catch_warnings(record=True) as caught:
+        for kind in DOUBTS:
+            warnings.simplefilter("always", kind)
+        yield
+    for text in dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, DOUBTS)):
+        Console(stderr=True, soft_wrap=True).print(f"[bold yellow]doubtful[/]: {escape(text)}", highlight=False)
+    for each in caught:
+        if not issubclass(each.category, DOUBTS):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def read_run(folder: Path, source: str | None = None) -> Run:

@@ -121,7 +121,8 @@ def train(
     is_first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started: it alone writes
     files = [output / name for name in FILES]
     if not is_resuming and is_first:
-        check_outputs([file for file in files if not (file.is_dir() and is_overwriting)], overwrite=is_overwriting)
+        check_begun(output, overwrite=is_overwriting)
+        check_outputs([file for file in files if not file.is_dir()], overwrite=is_overwriting)
     with ExitStack() as opened:
         opened.enter_context(cpu_threads(threads))
         observations = load_data(asked.data, seed=asked.seed)
@@ -149,6 +150,13 @@ def train(
     if is_first:
         show_files({output / name: text for name, text in FILES.items() if (output / name).exists()})
     return OK
+
+
+def check_begun(output: Path, *, overwrite: bool) -> None:
+    """A folder that holds a training already is not written to, unless asked."""
+    if not overwrite and Checkpoints(output, 1).steps():
+        msg = f"A training must have a folder of its own: {output} holds one. Go on with it (--resume), begin it anew (--overwrite), or choose another folder."
+        raise FileExistsError(msg)
 
 
 def goes_on(asked: Configuration, begun: Configuration, output: Path) -> bool:

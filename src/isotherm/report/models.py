@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
     from isotherm.models.evaluation import Evaluation, Measured
 
-EXPLAINED = """Each number beside its floor: what the best possible model gets, with as many observations. Brackets hold 95 % \
-intervals; a difference within them says nothing."""
+EXPLAINED = """Each number beside its floor: what the best possible model gets, with as many observations. Intervals are of 95 %, \
+over sets of samples; a difference within them says nothing."""
 WORDS = {
     "Floor": "The same metric for a part of the training data, as large as the held-out data: two samples of one law are not "
     "the same. For reconstructions: as many principal components as the code has numbers. For copies: held-out data.",
     "W2, Fréchet distance, MMD": "How far the generated observations are from the held-out ones: by exact transport, by means "
-    "and covariances alone, by a smooth kernel. Smaller is better, down to the floor. One Gaussian can look perfect to the "
+    "and covariances alone, by a smooth kernel. Smaller is better, down to the floor. A single Gaussian can look perfect to the "
     "Fréchet distance of observations.",
     "Precision, density": "How many of the generated observations lie where held-out ones do, and how deep within. Blurred "
     "observations raise both.",
     "Recall, coverage": "How much of the held-out data the generated ones reach. Noise raises recall, but not coverage.",
-    "Memorisation, copies": "Distance from the generated observations to the training data, over that of held-out ones: 1 as "
-    "if new, near 0 for copies. Copies: share that is nearer than 99 % of held-out ones are.",
+    "Memorisation, copies": "Distance from the generated observations to the training data, over that of held-out ones: 1 as if "
+    "new, near 0 for copies. Copies: the share that is nearer than 99 % of held-out ones are.",
     "Posterior": "Which causes may lie behind an observation: one point, or a family. Its spread is a standard deviation, in "
     "units of the prior's.",
 }
@@ -62,14 +62,14 @@ def write_model_report(
     if not evaluations:
         msg = "`evaluations` must hold at least one: got none. Evaluate a model first."
         raise ValueError(msg)
-    answer = [sentence for name, found in evaluations.items() for sentence in headline(name, found)]
-    is_one = len(evaluations) == 1
+    sentences = [sentence for name, found in evaluations.items() for sentence in headline(name, found)]
+    only = next(iter(evaluations.values()))
     write_story(
         path,
         title=title,
         introduction=introduction,
-        answer=["Beside its floor" if is_one else f"{len(evaluations)} models beside their floor", *answer],
-        table=evaluation_table(next(iter(evaluations.values()))) if is_one else comparison_table(evaluations),
+        answer=[f"{len(evaluations)} models measured" if len(evaluations) > 1 else "Measured", *sentences],
+        table=evaluation_table(only) if len(evaluations) == 1 else comparison_table(evaluations),
         explained=EXPLAINED,
         figures=figures,
         words=WORDS,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isotherm._optional import require
 from isotherm.report.style import (
     BLUE,
     GREEN,
@@ -36,7 +37,7 @@ def family_figure(columns: Mapping[str, Any], *, spreads: Sequence[str] = (), ma
 
     Args:
         columns: Header to pictures, shape (rows, H, W), all with as many rows; "" repeats the header before it.
-        spreads: Headers whose pictures show a spread, from none (paper) to the largest shown (ink).
+        spreads: Headers whose pictures show a spread, from none (paper) to the largest shown (ink), by its root.
         masks: Headers whose pictures show a Fourier plane, zero frequency first: the centre is put into the middle.
 
     Returns:
@@ -55,7 +56,8 @@ def family_figure(columns: Mapping[str, Any], *, spreads: Sequence[str] = (), ma
             if header in masks:
                 axes.imshow(np.fft.fftshift(pictures[row]), cmap="gray", vmin=-0.35, vmax=1.0)
             elif header in spreads:
-                axes.imshow(pictures[row], cmap=mass_colours(), vmin=0.0, vmax=largest)
+                shades = require("matplotlib.colors", extra="cli", why="draw figures").PowerNorm(0.5, 0.0, largest)
+                axes.imshow(pictures[row], cmap=mass_colours(), norm=shades)
             else:
                 axes.imshow(pictures[row], cmap="gray", vmin=0.0, vmax=1.0)
         grid[0, column].set_title(header.strip(), loc="center", fontsize=9)

@@ -140,7 +140,7 @@ def codes_figure(codes: Tensor, prior: Tensor, labels: Tensor | None) -> Figure:
 
 
 @styled
-def families_figure(families: Families, *, scale: tuple[float, float]) -> Figure:
+def posteriors_figure(families: Families, *, scale: tuple[float, float]) -> Figure:
     """Posterior families: each observation, and what causes that were drawn given it look like.
 
     Args:

@@ -19,7 +19,7 @@ LONG = 100.0  # ratio of largest to smallest above which a number gets a logarit
 
 
 @styled
-def training_figure(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> Figure:
+def curves_figure(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> Figure:
     """Training curves: every number that was logged, against steps.
 
     Args:
