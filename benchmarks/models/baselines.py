@@ -60,7 +60,7 @@ def kernel_density(train: Tensor, seed: int, width: float = 0.1) -> Generate:
 BASELINES: dict[str, Callable[[Tensor, int], Generate]] = {
     "training data (floor)": training_data,
     "Gaussian": gaussian,
-    "PPCA, K = 16": principal,
+    "PPCA 16": principal,
     "10 Gaussians": mixture,
     "kernel density .1": kernel_density,
 }

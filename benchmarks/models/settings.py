@@ -1,13 +1,13 @@
-"""What each model is trained with, on digits: one row each, the same networks and the same number of steps for all."""
+"""What each model is trained with, on digits: one row each; the same networks and codes of eight numbers for all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from isotherm.models import AAE, EVIA, VAE, WAE, AbstractModel, SinkhornAutoencoder, SinkhornGenerator
+from isotherm.models import AAE, EVIA, VAE, WAE, AbstractModel, LangevinEVIA, SinkhornAutoencoder, SinkhornGenerator
 
-LATENT, WIDTHS = 16, (256, 256)
+LATENT, WIDTHS = 8, (256, 256)
 TRAINING = {"steps": 2500, "batch_size": 256, "learning_rate": 1e-3}
 
 
@@ -41,27 +41,28 @@ class Row:
 
 DIGITS: dict[str, Row] = {
     "VAE": Row(VAE, {"gamma": 0.05}, "each posterior pays KL to the prior", "price of that KL"),
-    "WAE": Row(WAE, {"latent": 8, "weight": 50.0}, "MMD of all codes together", "0"),
-    "WAE-OT": Row(
-        WAE, {"latent": 8, "penalty": "ot", "weight": 10.0, "epsilon": 1.0}, "Sinkhorn divergence of all codes", "0"
-    ),
-    "AAE": Row(
-        AAE, {"latent": 8, "weight": 0.2, "flatness": 1.0, "pace": 2.0}, "a discriminator of codes and draws", "0"
-    ),
-    "SAE": Row(
-        SinkhornAutoencoder, {"latent": 8, "weight": 5.0, "epsilon": 2.0}, "Sinkhorn divergence, in halves", "0"
-    ),
+    "WAE": Row(WAE, {"weight": 50.0}, "MMD of all codes together", "0"),
+    "WAE-OT": Row(WAE, {"penalty": "ot", "weight": 10.0, "epsilon": 1.0}, "Sinkhorn divergence of all codes", "0"),
+    "AAE": Row(AAE, {"weight": 0.2, "flatness": 1.0, "pace": 2.0}, "a discriminator of codes and draws", "0"),
+    "SAE": Row(SinkhornAutoencoder, {"weight": 5.0, "epsilon": 2.0}, "Sinkhorn divergence, in halves", "0"),
     "EVIA": Row(
         EVIA,
-        {"latent": 8, "gamma": 0.5, "debias": True, "candidates": 512},
+        {"gamma": 0.5, "debias": True, "candidates": 512},
         "potential w of transport to the prior",
         "of each posterior",
     ),
+    "EVIA by chains": Row(
+        LangevinEVIA,
+        {"gamma": 0.2, "chains": 2, "chain_steps": 10, "answer_steps": 200, "answer_warm_up": 100},
+        "potential w, climbing the dual",
+        "of each posterior",
+        {"steps": 600, "batch_size": 128},
+    ),
     "Sinkhorn generator": Row(
         SinkhornGenerator,
-        {"latent": 10, "epsilon": 0.25},
+        {"epsilon": 0.25},
         "no codes",
         "of the plan",
-        {"steps": 2400, "batch_size": 512, "learning_rate": 2e-3},
+        {"steps": 2400, "batch_size": 512, "learning_rate": 3e-3},
     ),
 }

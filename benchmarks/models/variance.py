@@ -39,7 +39,7 @@ EXPECTED = {
 }
 SHRINKING = ("debiased", "sharp", "raw")
 LINE = {"steps": 400, "batch_size": 384, "learning_rate": 0.02, "schedule": "cosine"}
-OBSERVATIONS = 2048
+OBSERVATIONS, CODED = 2048, 8192
 CODES = {"latent": 64, "widths": (64,), "lam": 1.0, "weight": 10.0, "epsilon": 10.0}
 CODE_TRAINING = {"steps": 600, "batch_size": 256, "learning_rate": 3e-3, "schedule": "cosine"}
 
@@ -79,7 +79,7 @@ def on_a_line(loss: str, *, seed: int, training: dict[str, Any]) -> dict[str, An
 
 def of_codes(divergence: str, *, seed: int, training: dict[str, Any]) -> dict[str, Any]:
     """The variance of the codes of an autoencoder of normal data in 64 dimensions."""
-    x = torch.randn(OBSERVATIONS, 64, generator=Streams(seed)["observations"])
+    x = torch.randn(CODED, 64, generator=Streams(seed)["observations"])
     encoder, decoder = nn.Linear(64, 64), nn.Linear(64, 64)
     with torch.no_grad():
         for layer in (encoder, decoder):
