@@ -66,16 +66,17 @@ WORDS = {
 
 FAMILIES = """Left to right: the frequencies that were measured (white; the mean is in the middle), the picture that they alone \
 make, five members of the family, their mean, their standard deviation (darker is less sure), and the truth, which the model \
-has not seen. All members agree with what was measured."""
+has not seen. Members are the decoder's pictures with the measured frequencies put in: what was measured, all have in common."""
 DIAL = """One digit at temperatures from cold to hot, with the same decoder: the family's mean, and two of its members. Cold, all \
 members are one; hot, they are whatever the prior holds. The decoder's pictures alone, without what was measured. Below, how far \
-families spread, over {judged} digits: further where nothing was measured."""
+families spread, over {judged} digits: further where nothing was measured, until the prior alone speaks."""
 COVERAGE = """How often the truth lies in intervals of the family, over all coefficients that were not measured. Pictures predicted \
 carry the noise that the model says pictures have around the decoder's. The decoder's alone leave it out: they are far too sure, \
 for most of what is not known is not in {latent} numbers."""
 TRAINING = """The dual value falls with the temperature and with learning; effective candidates say how many of a thousand draws explain \
 an observation; information is what a cause says of its observation."""
 JUDGED_BY_HEAT = 100  # digits
+NORMAL_95 = 1.645  # the 95 % quantile of N(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,8 +311,8 @@ def answer_in_words(found: Answers) -> list[str]:
     return [
         f"Intervals of 90 % hold the truth in {100 * judged.coverage[0.9]:.0f} % of all coefficients that were not measured.",
         f"Where nothing was measured, the family's mean is wrong by {judged.error_missing:.2f}, and zero, which the observation "
-        f"shows, by {judged.error_zero:.2f}. Members of a family spread {judged.spread_missing / judged.spread_measured:.1f} "
-        f"times as far there as where it was measured.",
+        f"shows, by {judged.error_zero:.2f}. Intervals of 90 % are {judged.width:.2f} wide there, and "
+        f"{2.0 * NORMAL_95 * judged.noise:.2f} where the coefficient was measured.",
         f"Pixels of the truth lie in intervals of 90 % in {100 * judged.pixel_coverage[0.9]:.0f} % of all cases. Half of the "
         f"families rest on at least {found.effective_size:.0f} effective candidates.",
     ]
