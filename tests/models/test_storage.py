@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from isotherm.models import MODELS, VAE, AbstractModel, load_model, save_model
+from isotherm.models.weights import is_pickle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,3 +117,12 @@ def test_damaged_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:40])
     with pytest.raises(ValueError, match="must be safetensors"):
         load_model(folder)
+
+
+def test_weights_whose_header_is_as_long_as_a_pickle_begins_are_read(tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    for first in (0x80, 0x50):
+        path.write_bytes(bytes([first, 0x06]) + bytes(6) + b"{")
+        assert not is_pickle(path)
+    path.write_bytes(pickle.dumps({"a": 1}))
+    assert is_pickle(path)

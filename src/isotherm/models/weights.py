@@ -120,6 +120,10 @@ def read_weights(model: AbstractModel, folder: Path) -> None:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file begins like a pickle or like a file of torch.save; nothing is opened that could run."""
+    """Whether a file begins like a pickle or like a file of torch.save; nothing is opened that could run.
+
+    Safetensors begin with the length of their header, eight bytes that may be anything, and then its brace.
+    """
     with path.open("rb") as file:
-        return file.read(2).startswith(PICKLES)
+        start = file.read(9)
+    return start.startswith(PICKLES) and start[8:] != b"{"
