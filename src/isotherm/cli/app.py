@@ -102,7 +102,7 @@ app.command(
 app.command(
     epilog=examples(
         "isotherm evaluate out/vae",
-        "isotherm evaluate out/vae/checkpoints/500 --output out/early --draws 10",
+        "isotherm evaluate out/vae/checkpoints/00000500 --output out/early --draws 10",
     )
 )(evaluate)
 app.command(epilog=examples("isotherm compare out/vae out/evia --output out/compare"))(compare)

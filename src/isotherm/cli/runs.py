@@ -72,8 +72,7 @@ def read_run(folder: Path, source: str | None = None) -> Run:
         ValueError: A file is damaged, or the data are not like those of the model.
     """
     model = load_model(folder)
-    home = next((path for path in (folder, folder.absolute().parent.parent) if (path / CONFIGURATION).is_file()), None)
-    asked = {} if home is None else _configuration(home / CONFIGURATION)
+    home, asked = read_configuration(folder)
     source = source or asked.get("data")
     if source is None:
         msg = f"{folder} must hold {CONFIGURATION}, which names the data: there is none. Name them with --data."
@@ -85,17 +84,31 @@ def read_run(folder: Path, source: str | None = None) -> Run:
     if isinstance(model, EVIA):
         model.calibrate(data.train)  # a training alone does not solve for the potential at the model's points
     name = folder.resolve().name
-    return Run(folder, name, model, source, data, _curves((home or folder) / CURVES))
+    return Run(folder, name, model, source, data, _curves(home / CURVES))
 
 
-def _configuration(path: Path) -> dict[str, Any]:
-    yaml = require("yaml", extra="train", why="read the configuration of a training")
+def read_configuration(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """What was asked of a training.
+
+    Args:
+        folder: That of a run, or of one of its checkpoints.
+
+    Returns:
+        Folder of the run and its settings; none where it has no configuration, and then the folder that was given.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    home = next((path for path in (folder, folder.absolute().parent.parent) if (path / CONFIGURATION).is_file()), None)
+    if home is None:
+        return folder, {}
+    path, yaml = home / CONFIGURATION, require("yaml", extra="train", why="read the configuration of a training")
     try:
         asked = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         msg = f"{path} must be YAML: it cannot be read. Write it anew with isotherm train --print-config."
         raise ValueError(msg) from error
-    return asked if isinstance(asked, dict) else {}
+    return home, asked if isinstance(asked, dict) else {}
 
 
 def _curves(path: Path) -> tuple[dict[str, float | None], ...]:

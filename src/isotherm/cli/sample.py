@@ -12,10 +12,10 @@ from torch import Tensor
 
 from isotherm._checks import check_choice, check_count
 from isotherm._files import atomic
-from isotherm._optional import require
 from isotherm.cli import options
 from isotherm.cli.pictures import write_picture
 from isotherm.cli.read import seeded
+from isotherm.cli.runs import read_configuration
 from isotherm.cli.show import show_files
 from isotherm.cli.threads import cpu_threads
 from isotherm.models import load_model
@@ -96,12 +96,9 @@ def last_state(run: Path) -> dict:
 
 def scale_of(run: Path, drawn: Tensor) -> tuple[float, float]:
     """Which values are black and white: those of the data it was trained on, else the samples' own range."""
-    for folder in (run, run.absolute().parent.parent):
-        path = folder / "config.yaml"
-        if path.is_file():
-            yaml = require("yaml", extra="train", why="read the configuration of a training")
-            asked = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return load_data(asked["data"], seed=asked["seed"]).scale
+    _, asked = read_configuration(run)
+    if "data" in asked:
+        return load_data(asked["data"], seed=asked.get("seed", 0)).scale
     low, high = drawn.aminmax()
     return float(low), float(high)
 
