@@ -329,7 +329,7 @@ def test_exact_recolouring_is_refused(refused, files: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["coupel"], "Did you mean 'couple'?"),
+        (["coupel"], "Did you mean 'couple'"),
         (["couple"], "Missing argument 'SOURCE'. Try 'isotherm couple --help'."),
         (["couple", "x.npy", "y.npy", "--epsilom", "1"], "--epsilom"),
     ],
