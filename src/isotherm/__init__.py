@@ -74,6 +74,7 @@ from .solvers import Scaling as Scaling
 from .solvers import StopSolve as StopSolve
 from .solvers import Symmetric as Symmetric
 from .solvers import TemperaturePath as TemperaturePath
+from .solvers import TwoLevel as TwoLevel
 from .solvers import solve as solve
 from .solvers import solve_batch as solve_batch
 from .solvers import temperature_path as temperature_path
@@ -131,6 +132,7 @@ __all__ = [
     "TemperaturePath",
     "Transport",
     "TransportCost",
+    "TwoLevel",
     "Unroll",
     "Wasserstein",
     "barycenter",

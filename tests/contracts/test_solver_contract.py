@@ -28,6 +28,7 @@ from isotherm import (
     Solution,
     SparseCoupling,
     Status,
+    TwoLevel,
 )
 from isotherm._arrays import Namespace
 from isotherm.solution import MarginalError
@@ -61,6 +62,7 @@ SOLVERS = {
     "annealed log": Annealed(),
     "annealed scaling": Annealed(solver=Scaling()),
     "newton": Newton(),
+    "two levels": TwoLevel(),
     "newton from the start": Newton(switch=1e3),
     "annealed newton": Annealed(solver=Newton()),
     "over-relaxed log": LogSinkhorn(relaxation=1.7),

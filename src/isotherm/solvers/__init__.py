@@ -1,7 +1,7 @@
 """How is it computed? One method per file, each a frozen object of settings with `run(problem)`.
 
 Read in this order: `solve` (the front door), `auto` (which solver, and why), `log_sinkhorn`, `scaling`, `relaxation` (the
-iteration of both), `annealed`, `multiscale` (on `levels`), `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
+iteration of both), `annealed`, `multiscale` (on `levels`), `two_level` (on `sample`, `slow_modes`, `anderson`), `symmetric`, `newton`, `exact`, `initial` (where to start), `translation` (unbalanced
 problems), `stopping` (the loop and its judgement), `blocks` (the loop on small problems), `work` (many loops at once),
 `solve_batch`, `progress`, `temperature_path` (the dial), `abstract`. `low_rank` stands apart: another problem, asked for by
 name.
@@ -25,6 +25,7 @@ from .stopping import StopSolve as StopSolve
 from .symmetric import Symmetric as Symmetric
 from .temperature_path import TemperaturePath as TemperaturePath
 from .temperature_path import temperature_path as temperature_path
+from .two_level import TwoLevel as TwoLevel
 
 __all__ = [
     "AbstractSinkhorn",
@@ -42,6 +43,7 @@ __all__ = [
     "StopSolve",
     "Symmetric",
     "TemperaturePath",
+    "TwoLevel",
     "solve",
     "solve_batch",
     "temperature_path",

@@ -18,9 +18,11 @@ from isotherm.solvers.exact import Exact
 from isotherm.solvers.log_sinkhorn import LogSinkhorn
 from isotherm.solvers.multiscale import Multiscale
 from isotherm.solvers.newton import Newton
+from isotherm.solvers.sample import why_not_sampled
 from isotherm.solvers.scaling import Scaling
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE, StoppingRule, StopSolve, remaining_iterations
 from isotherm.solvers.symmetric import Symmetric, why_not_symmetric
+from isotherm.solvers.two_level import TwoLevel
 from isotherm.solvers.work import perform
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from isotherm.solvers.stopping import Callback
     from isotherm.solvers.work import Work
 
+LARGE = 1 << 25  # pairs of points from which on a pass is long beside what is done between passes
 SCALING_ENTRIES = 1 << 22  # pairs up to which a stored kernel is worth its memory
 WATCHED = 10  # iterations from which the rest is predicted
 TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
@@ -51,7 +54,7 @@ class Choice(NamedTuple):
 class Auto(AbstractSolver):
     """Scaling form where it provably neither under- nor overflows, else the log domain; more where that pays.
 
-    A cloud against itself has its own, shorter iteration. In float64 the log domain comes with Newton's method, which
+    A cloud against itself has its own, shorter iteration; very many points start from a sample of them. In float64 the log domain comes with Newton's method, which
     takes over where alternation turns slow; tolerances of 1e-6 and less always do.
 
     The first iterations run at the temperature that was asked for. If they predict more than some hundred others, or
@@ -115,6 +118,9 @@ class Auto(AbstractSolver):
             return Choice(multiscale, f"{sources} x {targets} points in at most {LOW_DIMENSION} dimensions")
         if isinstance(problem.geometry, Grid):
             obstacles = ["a grid has faster passes of its own, axis by axis"]
+        elif sources * targets > LARGE and not (is_double and self.tolerance <= TIGHT) and not why_not_sampled(problem):
+            log_domain = TwoLevel(**self._settings())
+            obstacles = [f"{sources} x {targets} points make long passes, of which a sample saves some"]
         elif sources * targets > SCALING_ENTRIES:
             obstacles = [f"{sources} x {targets} costs are recomputed rather than stored"]
         elif is_double and self.tolerance <= TIGHT:
@@ -147,7 +153,9 @@ class Auto(AbstractSolver):
         if not isinstance(solver, AbstractSinkhorn) or isinstance(solver, Symmetric) or init is not None:
             return _explained((yield from solver.work(problem, init=init, callback=callback)), reason)
         is_double = problem.geometry.dtype == torch.float64
-        patient = Newton(**self._settings()) if is_double and isinstance(solver, LogSinkhorn) else solver
+        patient = solver
+        if isinstance(solver, LogSinkhorn | TwoLevel):  # over-relaxation is better at very many small steps
+            patient = Newton(**self._settings()) if is_double else LogSinkhorn(**self._settings())
         annealed = Annealed(solver=patient)
         long = BLOCKED_LONG if _is_blocked(problem) else LONG
         watch = _Watch(solver.rule().tolerance, callback, long, lambda: len(annealed.schedule(problem)) > 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -10,14 +10,15 @@ from torch import Tensor
 from isotherm._arrays import ArrayLike, to_tensor
 from isotherm._checks import check_choice, check_finite
 from isotherm.coupling import EntropicCoupling
-from isotherm.geometry import AbstractGeometry, HalfSquaredEuclidean, PointCloud, SquaredEuclidean
-from isotherm.problem import Problem
+from isotherm.geometry import AbstractGeometry, HalfSquaredEuclidean, SquaredEuclidean
 from isotherm.solution import Solution
+from isotherm.solvers.sample import sample_of
+
+if TYPE_CHECKING:
+    from isotherm.problem import Problem
 
 Init = Solution | tuple[ArrayLike, ArrayLike] | str
 NAMED = ("gaussian", "subsample")
-SHARE = 16  # a subsample holds one point in so many
-LEAST = 64  # but no fewer than this
 
 
 class Runnable(Protocol):
@@ -114,24 +115,7 @@ def subsample_potentials(problem: Problem, solver: Runnable) -> tuple[Tensor, Te
     Raises:
         TypeError: Costs are known on the given points only.
     """
-    geometry = problem.geometry
-    x, y = geometry.source_points, geometry.target_points
-    if not isinstance(geometry, PointCloud) or problem.reference is not None or x is None or y is None:
-        msg = f"A subsample needs points without a reference coupling: got {problem}. Start from potentials instead."
-        raise TypeError(msg)
-    rows, columns = (_sample(weights) for weights in (problem.a, problem.b))
-    a, b = problem.a[rows], problem.b[columns]
-    a, b = a * (problem.a.sum() / a.sum()), b * (problem.b.sum() / b.sum())
-    cloud = PointCloud(x[rows].detach(), y[columns].detach(), geometry.cost)
-    small = Problem(cloud, a, b, epsilon=problem.epsilon, rho_a=problem.rho_a, rho_b=problem.rho_b)
-    return extended_potentials(solver.run(small), geometry)
-
-
-def _sample(weights: Tensor) -> Tensor:
-    """Indices of a sixteenth of the points that have mass, always the same ones."""
-    kept = weights.nonzero()[:, 0]
-    order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(0)).to(weights.device)
-    return kept[order[: max(LEAST, len(kept) // SHARE)]].sort().values
+    return extended_potentials(solver.run(sample_of(problem).problem), problem.geometry)
 
 
 def gaussian_potentials(problem: Problem) -> tuple[Tensor, Tensor]:
