@@ -3,7 +3,7 @@
     python -m benchmarks.workloads.worker isotherm "1 blobs 1k 5%" 1e-3
 
 A number behind it leaves out that many settings, for going on after one that had to be ended. The clock starts with points (or stored costs) and weights in memory and stops with potentials in memory. The first call
-is told apart: it may compile. The answer is judged outside the clock.
+is told apart: it may compile, unless the library has a function `prepare` that makes it do so before. The answer is judged outside the clock.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def main(suite: Suite = WORKLOADS) -> None:
     try:
         library = import_module(f"{suite.package}.libraries.{name}")
         settings = library.settings(tasks[0], tolerance)
+        if hasattr(library, "prepare"):
+            library.prepare(tasks[0], settings)
     except ImportError as problem:
         out.write(json.dumps({"setting": "-", "failure": f"not installed: {problem}"}) + "\n")
         return

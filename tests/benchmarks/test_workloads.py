@@ -11,7 +11,7 @@ from benchmarks.workloads import report
 from benchmarks.workloads.judge import judge, sampled_error
 from benchmarks.workloads.libraries import isotherm as own
 from benchmarks.workloads.libraries import torch as plain
-from benchmarks.workloads.run import ROOT
+from benchmarks.workloads.run import ROOT, not_tried
 from benchmarks.workloads.tasks import TASKS, Task, blobs, heated
 from isotherm.testing import generators
 
@@ -109,6 +109,16 @@ def test_failures_of_ours_are_shown():
     rows = {"isotherm": row("isotherm", is_met=False, error=0.2, best_s=1.0), "pot": row("pot", best_s=0.01)}
     assert report.ratio(rows) == "-"
     assert report.cell(rows["isotherm"]) == "error 2e-01"
+
+
+def test_what_takes_longer_than_what_was_ended_is_not_tried():
+    settings = ["log float32", "log float64", "kernel float32"]
+    ended = {"setting": "log float32", "failure": "no answer within 4 s", "limit_s": 4.0}
+    rows = not_tried([ended], settings)
+    assert [row["setting"] for row in rows] == ["log float64"]
+    assert not rows[0]["is_met"]
+    assert not_tried([{**ended, "failure": "exit status 1"}], settings) == []
+    assert not_tried([*rows, {**ended, "setting": "kernel float32"}], settings[:2]) == []
 
 
 def test_run_writes_a_table(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,16 @@ def settings(task: Task, tolerance: float) -> list[str]:
     if task.x.shape[1] <= 3 and task.pairs > 1e9:
         backend = "multiscale"
     return [f"{backend} {scaling} {kind}" for scaling in SCALINGS]
+
+
+def prepare(task: Task, settings: list[str]) -> None:
+    """Let KeOps compile, which takes longer than many a task; tensors need nothing."""
+    if "tensorized" in settings[0] or settings == ["-"] or task.x is None or task.y is None:
+        return
+    few = replace(
+        task, x=task.x[:64], y=task.y[:64], a=task.a[:64] / task.a[:64].sum(), b=task.b[:64] / task.b[:64].sum()
+    )
+    solve(few, settings[0], 1e-3)
 
 
 def solve(task: Task, setting: str, tolerance: float) -> Answer:

@@ -26,12 +26,12 @@ def versions() -> dict[str, str]:
 def settings(task: Task, tolerance: float) -> list[str]:
     """float64 is no slower here than float32, whose exponential is slow where it underflows."""
     del task
-    return ["float64", "float32"] if tolerance >= 1e-5 else ["float64"]
+    return ["log float64", "log float32"] if tolerance >= 1e-5 else ["log float64"]
 
 
 def solve(task: Task, setting: str, tolerance: float) -> Answer:
     """Iterate until the L1 error of the source marginal, looked at every iteration, is met."""
-    dtype = getattr(torch, setting)
+    dtype = getattr(torch, setting.split()[1])
     costs = Costs(task, dtype)
     log_a, log_b, epsilon = task.a.to(dtype).log(), task.b.to(dtype).log(), task.epsilon
     damping_a, damping_b = 1.0 / (1.0 + epsilon / task.rho_a), 1.0 / (1.0 + epsilon / task.rho_b)
