@@ -11,6 +11,7 @@ from torch import Tensor
 from isotherm import kernels
 from isotherm.kernels import (
     Formula,
+    GridCosts,
     RowUpdate,
     Sweeps,
     Swept,
@@ -55,8 +56,37 @@ def problem(
     return Sweeps(costs=Formula(kind, x, y), a=a / a.sum(), b=b / b.sum(), f=f, g=g, **settings)
 
 
+GRIDS = {
+    "a square": {"sizes": (17, 17)},
+    "a rectangle": {"sizes": (33, 57), "count": 3},
+    "two grids": {"sizes": (13, 19), "targets": (20, 7), "omega": 1.4, "count": 12},
+    "one axis": {"sizes": (70,), "targets": (65,)},
+    "three axes": {"sizes": (5, 9, 6), "targets": (7, 4, 11), "omega": 1.3},
+    "an axis of one node": {"sizes": (1, 40), "targets": (3, 1)},
+    "one node": {"sizes": (1,)},
+    "small epsilon": {"sizes": (11, 15), "epsilon": 1e-4, "count": 30},
+    "tiny epsilon": {"sizes": (6, 7), "epsilon": 1e-7, "count": 8},
+    "huge epsilon": {"sizes": (6, 7), "epsilon": 1e6},
+    "unbalanced": {"sizes": (9, 14), "rho_a": 0.5, "rho_b": 2.0, "omega": 1.3, "count": 8},
+    "half balanced": {"sizes": (9, 14), "rho_b": 0.5},
+    "zero weights": {"sizes": (19, 14), "zero": True, "omega": 1.2, "count": 8},
+    "weights over twelve orders": {"sizes": (9, 14), "spread": 12.0, "epsilon": 0.02, "count": 20},
+}
+
+
+def grid_problem(sizes: tuple[int, ...], targets: tuple[int, ...] | None = None, **settings) -> Sweeps:
+    """A random problem between two grids of the unit cube, its axes spaced at random."""
+    axes = [(n, m) for n, m in zip(sizes, targets or sizes, strict=True)]
+    generator = torch.Generator().manual_seed(1)
+    nodes = [[torch.rand(n, 1, generator=generator, dtype=torch.float64) for n in pair] for pair in axes]
+    costs = GridCosts(tuple((x - y.T).square() for x, y in nodes))
+    return replace(problem(*costs.shape, **settings), costs=costs)
+
+
 def cast(p: Sweeps, dtype: torch.dtype, *, stored: bool = False) -> Sweeps:
     costs = p.costs
+    if isinstance(costs, GridCosts):
+        return replace(p, costs=costs.to(dtype), **{name: getattr(p, name).to(dtype) for name in ("a", "b", "f", "g")})
     tensors = (t.to(dtype) for t in costs.tensors)
     costs = Formula("stored", costs.block(slice(None)).to(dtype)) if stored else Formula(costs.kind, *tensors)
     return replace(p, costs=costs, **{name: getattr(p, name).to(dtype) for name in ("a", "b", "f", "g")})
@@ -112,6 +142,99 @@ def test_sweeps_are_the_recurrence(name, stored, backend):
         with kernels.use("reference"):
             plain = sinkhorn_sweeps([cast(exact, torch.float32, stored=stored)])[0]
         assert error(single, truth) <= 2 * error(plain, truth) + 1e-7 * scale
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", GRIDS)
+def test_sweeps_between_grids_are_the_recurrence(name, backend):
+    exact = grid_problem(**GRIDS[name])
+    truth = defined(exact)
+    scale = 1.0 + float(truth.f.abs().max()) + 10 * exact.epsilon
+    with kernels.use(backend):
+        found = sinkhorn_sweeps([exact])[0]
+        single = sinkhorn_sweeps([cast(exact, torch.float32)])[0]
+    assert error(found, truth) < 1e-13 * scale
+    rounding = 1e-15 * scale / exact.epsilon  # of an exponent
+    torch.testing.assert_close(found.residuals, truth.residuals, rtol=1e-9, atol=1e-12 + 4 * rounding)
+    torch.testing.assert_close(found.changes, truth.changes, rtol=1e-9, atol=1e-13 * scale)
+    assert single.f.dtype == torch.float32
+    assert error(single, truth) < 4e-6 * scale
+
+
+@needs_extension
+@pytest.mark.parametrize("name", compiled.extension.instruction_sets() if compiled.extension else [])
+def test_sweeps_between_grids_are_the_same_on_every_instruction_set(name):
+    before = compiled.extension.instruction_set()
+    compiled.extension.choose_instruction_set(name)
+    try:
+        for case in ("a rectangle", "three axes", "unbalanced", "zero weights", "small epsilon"):
+            exact = grid_problem(**GRIDS[case])
+            assert error(sinkhorn_sweeps([exact])[0], defined(exact)) < 1e-12
+    finally:
+        compiled.extension.choose_instruction_set(before)
+
+
+@needs_extension
+def test_sweeps_between_grids_do_not_depend_on_the_number_of_threads():
+    start = grid_problem((190, 170), epsilon=0.01, omega=1.3, rho_a=1.0)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(sinkhorn_sweeps([start])[0])
+    finally:
+        torch.set_num_threads(before)
+    one, three = found
+    assert torch.equal(one.f, three.f)
+    assert torch.equal(one.exact_g, three.exact_g)
+    assert one.residuals == three.residuals
+
+
+@needs_extension
+def test_tables_of_a_grid_serve_the_next_block_at_their_temperature_only():
+    start = grid_problem((20, 30), count=4)
+    kernel = sinkhorn_sweeps([start])[0].kernel
+    for other in (
+        start,
+        replace(start, epsilon=0.5),
+        grid_problem((30, 20)),
+        cast(start, torch.float32),
+        problem(20, 30),
+    ):
+        with_it, without = (sinkhorn_sweeps([replace(other, kernel=k)])[0] for k in (kernel, None))
+        assert torch.equal(with_it.f, without.f)
+        assert torch.equal(with_it.g, without.g)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_grids_and_others_are_swept_together(backend):
+    together = [
+        problem(20, 30),
+        grid_problem((5, 6)),
+        cast(grid_problem((4, 3)), torch.float32),
+        grid_problem((7,), omega=1.9),
+    ]
+    with kernels.use(backend):
+        for one, found in zip(together, sinkhorn_sweeps(together), strict=True):
+            alone = sinkhorn_sweeps([one])[0]
+            torch.testing.assert_close(found.f, alone.f, rtol=0, atol=1e-13 if one.f.dtype == torch.float64 else 1e-6)
+
+
+@needs_extension
+def test_binding_of_a_grid_says_what_is_wrong():
+    start, line = grid_problem((5, 6)), torch.zeros(2, 2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="`a` must have shape"):
+        sinkhorn_sweeps([replace(start, a=start.a[:-1])])
+    with pytest.raises(ValueError, match="one to three axes"):
+        compiled.extension.Grid([])
+    with pytest.raises(ValueError, match="one to three axes"):
+        compiled.extension.Grid([compiled.plain(line) for _ in range(4)])
+    with pytest.raises(ValueError, match="at least one node"):
+        compiled.extension.Grid([compiled.plain(line[:0])])
+    with pytest.raises(TypeError, match="dtype of the costs"):
+        compiled.extension.Grid([compiled.plain(line), compiled.plain(line.float())])
+    assert not is_swept(start.costs.to(torch.float16))
+    assert not is_swept(start.costs, start.a.float())
 
 
 @needs_extension

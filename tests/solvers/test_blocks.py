@@ -35,10 +35,24 @@ def blocked(problem: Problem, relaxation: float | None = None) -> BlockedAlterna
     return BlockedAlternation(problem, costs, None, relaxation)
 
 
+def images(*sizes: int, epsilon: float = 0.002, zero: bool = False, **settings) -> Problem:
+    """Random images on a grid of the unit cube, in float64."""
+    generator = torch.Generator().manual_seed(2)
+    a, b = (torch.rand(math.prod(sizes), generator=generator, dtype=torch.float64) ** 4 for _ in range(2))
+    if zero:
+        a[::3] = 0
+        b[:17] = 0
+    axes = [torch.linspace(0, 1, size, dtype=torch.float64) for size in sizes]
+    return Problem(Grid(axes), a / a.sum(), b / b.sum(), epsilon=epsilon, **settings)
+
+
+@pytest.mark.parametrize(
+    "make", [hard_problem, pytest.param(lambda **prices: images(9, 13, **prices), marks=needs_extension)]
+)
 @pytest.mark.parametrize("relaxation", [None, 1.0, 1.6])
 @pytest.mark.parametrize("prices", [{}, {"rho_a": 0.5, "rho_b": math.inf}, {"rho_a": 0.2, "rho_b": 0.1}])
-def test_blocks_make_the_iterates_of_single_steps(relaxation, prices):
-    problem = hard_problem(**prices)
+def test_blocks_make_the_iterates_of_single_steps(relaxation, prices, make):
+    problem = make(**prices)
     stepwise = Alternation(problem, LogSweep(problem), None, relaxation)
     blocks, told = blocked(problem, relaxation), []
     while len(told) < 80:
@@ -108,7 +122,50 @@ def test_costs_for_blocks_are_formulas_of_small_problems():
     assert named.kind == "stored"
     large = torch.rand(BLOCKED_ENTRIES // 1000 + 1, 1)
     assert block_costs(Problem(PointCloud(large, torch.rand(1000, 1)), epsilon=1.0)) is None
-    assert block_costs(Problem(Grid((torch.linspace(0, 1, 4)[:, None],) * 2), epsilon=1.0)) is None
+
+
+@needs_extension
+def test_costs_for_blocks_on_a_grid_are_those_of_its_axes(monkeypatch):
+    grid = Grid((torch.linspace(0, 1, 4),) * 2)
+    problem = Problem(grid, epsilon=1.0)
+    assert block_costs(problem) is grid.axis_costs
+    with kernels.use("reference"):
+        assert block_costs(problem) is None  # single passes are axis by axis; the definition of sweeps is not
+    assert block_costs(Problem(grid, epsilon=1.0, reference=torch.full((16, 16), 1 / 256))) is not grid.axis_costs
+    monkeypatch.setattr("isotherm.solvers.blocks.BLOCKED_STEPS", 16 * 16 - 1)
+    assert block_costs(problem) is None
+
+
+@needs_extension
+@pytest.mark.parametrize("prices", [{}, {"rho_a": 0.5, "rho_b": math.inf}, {"rho_a": 0.2, "rho_b": 0.1}])
+@pytest.mark.parametrize(("sizes", "epsilon"), [((19, 23), 0.003), ((7, 8, 9), 0.03), ((19, 23), 50.0)])
+def test_solves_on_grids_reach_tight_tolerances(sizes, epsilon, prices):
+    """Whatever was made in blocks and in single precision, plain passes over all pairs find the marginals in place."""
+    problem = images(*sizes, epsilon=epsilon, zero=True, **prices)
+    assert blocked(problem).floor is not None
+    solution = LogSinkhorn(tolerance=1e-9).run(problem)
+    check_solution(solution, tolerance=1e-9)
+    assert solution.status.is_converged
+    with kernels.use("reference"):
+        error = marginal_error(solution.problem, solution.potentials, solution.coupling)
+    assert max(error) < 1.01e-9
+    assert float(solution.coupling.apply(torch.ones(len(problem.b), 1, dtype=torch.float64))[::3].abs().max()) == 0
+
+
+@needs_extension
+def test_sweeps_on_a_grid_stop_where_a_callback_says_and_start_where_they_are_told():
+    problem = images(9, 13)
+
+    def stop(check):
+        if check.iteration == 25:
+            raise StopSolve
+
+    stopped = LogSinkhorn(tolerance=1e-9).run(problem, callback=stop)
+    budget = LogSinkhorn(tolerance=1e-9, max_iterations=25).run(problem)
+    assert stopped.iterations == len(stopped.history) == 25
+    torch.testing.assert_close(stopped.f, budget.f, rtol=0, atol=1e-12)
+    solved = LogSinkhorn(tolerance=1e-9).run(problem)
+    assert LogSinkhorn(tolerance=1e-8).run(problem, init=solved).iterations <= 2
 
 
 def test_blocks_run_on_plain_torch():

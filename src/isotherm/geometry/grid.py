@@ -143,9 +143,13 @@ class Grid(AbstractGeometry):
         return tuple(PointCloud(source, target, self.cost.along(d)) for d, (source, target) in enumerate(pairs))
 
     @cached_property
+    def axis_costs(self) -> kernels.GridCosts:
+        """Costs along each axis, shapes (n_d, m_d), as the kernels take them."""
+        return kernels.GridCosts(tuple(line.block(slice(None)) for line in self._lines))
+
+    @property
     def _axis_costs(self) -> tuple[Tensor, ...]:
-        """Costs along each axis, shapes (n_d, m_d)."""
-        return tuple(line.block(slice(None)) for line in self._lines)
+        return self.axis_costs.matrices
 
     def transpose(self) -> Grid:
         """Sources and targets swapped."""
@@ -169,11 +173,7 @@ class Grid(AbstractGeometry):
 
     def block(self, rows: slice | Tensor) -> Tensor:
         """Costs of some nodes to all nodes, shape (n, M)."""
-        chosen = torch.arange(self.shape[0], device=self.device)[rows]
-        total = torch.zeros(chosen.shape[0], 1, dtype=self.dtype, device=self.device)  # (n, 1)
-        for index, costs in zip(torch.unravel_index(chosen, self.source_sizes), self._axis_costs, strict=True):
-            total = (total[:, :, None] + costs[index][:, None, :]).flatten(1)  # (n, m_1 ... m_d)
-        return total
+        return self.axis_costs.block(rows)
 
     def formula(self) -> None:
         """None: passes over a grid go axis by axis, which no kernel over pairs can match."""
@@ -181,11 +181,11 @@ class Grid(AbstractGeometry):
     def softmin(self, h: Tensor, *, epsilon: float, guess: Tensor | None = None) -> Tensor:
         """-epsilon log sum_j exp((h_j - C_ij) / epsilon), one axis after the other, shape (N,); `guess` is not needed."""
         del guess
-        return -self._log_sums(h[None], epsilon)[0]
+        return self.axis_costs.softmin(h, epsilon=epsilon)
 
     def hard_min(self, h: Tensor) -> Tensor:
         """min_j C_ij - h_j, one axis after the other, shape (N,)."""
-        return -self._along_axes(h[None], lambda lines, axis: kernels.axis_max(lines, self._axis_costs[axis]))[0]
+        return -self.axis_costs.reduce(h[None], lambda lines, d: kernels.axis_max(lines, self._axis_costs[d]))[0]
 
     def plan_apply(self, p: Tensor, q: Tensor, values: Tensor, *, epsilon: float) -> Tensor:
         """Product of the plan with vectors, shape (N, K); their negative parts, if any, take passes of their own."""
@@ -251,18 +251,7 @@ class Grid(AbstractGeometry):
         def along(lines: Tensor, axis: int) -> Tensor:
             return kernels.axis_log_sum(lines, self._axis_costs[axis], epsilon=epsilon, weights=weights.get(axis))
 
-        return self._along_axes(h, along)
-
-    def _along_axes(self, h: Tensor, reduce: Callable[[Tensor, int], Tensor]) -> Tensor:
-        """Reduce one axis of each of K images after the other, shape (K, M) to (K, N)."""
-        images, inner = h.shape
-        outer = images
-        for axis, costs in enumerate(self._axis_costs):
-            n, m = costs.shape
-            inner //= m
-            h = reduce(h.reshape(outer, m, inner), axis)
-            outer *= n
-        return h.reshape(images, self.shape[0])
+        return self.axis_costs.reduce(h, along)
 
     def _with(self, axes: Sequence[Tensor], target_axes: Sequence[Tensor], cost: AbstractCost) -> Grid:
         grid = object.__new__(Grid)

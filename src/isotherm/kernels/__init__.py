@@ -2,7 +2,7 @@
 
 Read in this order: `pairs` and `source` (where costs come from), `pattern` and `cells` (which pairs are met), `softmin`,
 `symmetric_softmin`, `hard_min`, `plan_apply`, `conditional`, `product_sum`, `sinkhorn_step`, `sinkhorn_sweeps`, `plan_grad`, `plan_hessian`,
-`batched` (many problems at once), `axis_log_sum` and `axis_max` (grids); each folder holds one reduction: its `reference`,
+`batched` (many problems at once), `axis_log_sum`, `axis_max` and `grid` (grids); each folder holds one reduction: its `reference`,
 the definition in plain torch, and `cpu`, fused. `ops` makes operators of torch of the passes that are differentiated.
 `dispatch` chooses between them; `compiled` is the way to the extension, whose sources are in csrc/ (read kernels.cpp,
 pass.h, then one reduction).
@@ -27,6 +27,7 @@ from .conditional import conditional_block as conditional_block
 from .conditional import conditional_mean as conditional_mean
 from .dispatch import backends as backends
 from .dispatch import use as use
+from .grid import GridCosts as GridCosts
 from .hard_min import hard_min as hard_min
 from .pattern import CELL as CELL
 from .pattern import BlockPattern as BlockPattern
@@ -62,6 +63,7 @@ __all__ = [
     "Cells",
     "CostSource",
     "Formula",
+    "GridCosts",
     "RowUpdate",
     "Sweeps",
     "Swept",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -97,6 +97,10 @@ class Formula:
             base = self.scale * base
         base = base if self.offset == 0.0 else base + self.offset
         return base if self.pattern is None else torch.where(self.pattern.meets(rows), base, torch.inf)
+
+    def to(self, dtype: torch.dtype) -> Formula:
+        """The same numbers in another precision."""
+        return replace(self, x=self.x.to(dtype), y=None if self.y is None else self.y.to(dtype))
 
     def transpose(self) -> Formula:
         """The same costs with sources and targets swapped."""

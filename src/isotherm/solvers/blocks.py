@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isotherm.kernels import (
     Formula,
+    GridCosts,
     RowUpdate,
     Sweeps,
     Swept,
@@ -20,6 +21,7 @@ from isotherm.kernels import (
     softmin,
     sort_into_cells,
 )
+from isotherm.geometry import Grid
 from isotherm.solvers.relaxation import AbstractAlternation
 from isotherm.solvers.stopping import rounding_floor
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from isotherm.solvers.stopping import Look
 
 BLOCKED_ENTRIES = 1 << 22  # pairs whose exponentials are kept between sweeps: 16 MiB in float32
+BLOCKED_STEPS = 1 << 30  # pairs that the passes of a sweep over a grid meet: a block of sweeps takes seconds
 SORTED_ENTRIES = 1 << 16  # pairs from which on points are sorted, so that distant ones can be left out together
 COARSEST = 1e-2  # residual that float32 has to reach to be of use in float64
 ABOVE_FLOOR = 30.0  # factor within which a residual that falls no more is at its floor
@@ -37,18 +40,22 @@ LOW_DIMENSION = 4  # up to which cells of points are compact, so that most pairs
 CELL = 8  # points of the smallest cells that they are sorted into
 
 
-def block_costs(problem: Problem) -> Formula | None:
+def block_costs(problem: Problem) -> Formula | GridCosts | None:
     """Costs that blocks of sweeps can be made on; None where they are too many, no formula, or of listed pairs only."""
     geometry = problem.tilted_geometry
+    if isinstance(geometry, Grid):
+        costs = geometry.axis_costs
+        steps = max(costs.shape) * sum(sum(matrix.shape) for matrix in costs.matrices)
+        return costs if steps <= BLOCKED_STEPS and is_swept(costs, problem.a) else None
     if geometry.shape[0] * geometry.shape[1] > BLOCKED_ENTRIES:
         return None
     formula = geometry.formula() or geometry.for_iteration().formula()
     return None if formula is None or formula.pattern is not None else formula
 
 
-def cell_orders(costs: Formula) -> tuple[Tensor, Tensor] | None:
+def cell_orders(costs: Formula | GridCosts) -> tuple[Tensor, Tensor] | None:
     """Orders of both clouds in which close points stand together; None where that gains nothing."""
-    if costs.y is None or costs.x.shape[1] > LOW_DIMENSION:
+    if isinstance(costs, GridCosts) or costs.y is None or costs.x.shape[1] > LOW_DIMENSION:
         return None
     if costs.shape[0] * costs.shape[1] < SORTED_ENTRIES or not is_swept(costs):
         return None
@@ -67,14 +74,24 @@ def single_floor(problem: Problem) -> float | None:
 class Sides(NamedTuple):
     """What sweeps are made on, in the order of the cells and in one precision."""
 
-    costs: Formula
+    costs: Formula | GridCosts
     a: Tensor  # (N,)
     b: Tensor  # (M,)
 
     def to(self, dtype: torch.dtype) -> Sides:
         """The same numbers in another precision."""
-        x, y = self.costs.x.to(dtype), None if self.costs.y is None else self.costs.y.to(dtype)
-        return Sides(replace(self.costs, x=x, y=y), self.a.to(dtype), self.b.to(dtype))
+        return Sides(self.costs.to(dtype), self.a.to(dtype), self.b.to(dtype))
+
+    def softmin_rows(self, g: Tensor, *, epsilon: float) -> Tensor:
+        """-epsilon log sum_j b_j exp((g_j - C_ij) / epsilon), shape (N,)."""
+        h = g + epsilon * self.b.log()
+        if isinstance(self.costs, GridCosts):
+            return self.costs.softmin(h, epsilon=epsilon)
+        return softmin(self.costs, h, epsilon=epsilon)
+
+    def transpose(self) -> Sides:
+        """Sources and targets swapped."""
+        return Sides(self.costs.transpose(), self.b, self.a)
 
 
 class BlockedAlternation(AbstractAlternation):
@@ -89,11 +106,14 @@ class BlockedAlternation(AbstractAlternation):
         relaxation: The factor omega; None to find it on the way, 1 for Sinkhorn's iteration.
     """
 
-    def __init__(self, problem: Problem, costs: Formula, f: Tensor | None, relaxation: float | None) -> None:
+    def __init__(
+        self, problem: Problem, costs: Formula | GridCosts, f: Tensor | None, relaxation: float | None
+    ) -> None:
         self.problem, self.order, self.kernel = problem.detach(), cell_orders(costs), None
         self.fine = Sides(costs, self.problem.a, self.problem.b)
         if self.order is not None:
             rows, columns = self.order
+            assert isinstance(costs, Formula), "this is our bug: only points have cells"
             assert costs.y is not None, "this is our bug: only points have cells"
             sorted_costs = replace(costs, x=costs.x[rows], y=costs.y[columns])
             self.fine, f = Sides(sorted_costs, self.fine.a[rows], self.fine.b[columns]), None if f is None else f[rows]
@@ -105,13 +125,14 @@ class BlockedAlternation(AbstractAlternation):
     def _first(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
         """f, or that of g = 0, and the potential of the columns that is exact for it."""
         (costs, a, b), epsilon = self.sides, self.problem.epsilon
-        log_a, log_b = epsilon * a.log(), epsilon * b.log()
+        damping_a, damping_b = (1.0 / (1.0 + epsilon / rho) for rho in (self.problem.rho_a, self.problem.rho_b))
+        if f is None and isinstance(costs, Formula):  # both potentials in one pass
+            log_a, log_b = epsilon * a.log(), epsilon * b.log()
+            _, f, t = sinkhorn_step(costs, torch.zeros_like(a), log_b, log_a, RowUpdate(damping_a), epsilon=epsilon)
+            return f, damping_b * t
         if f is None:
-            update = RowUpdate(1.0 / (1.0 + epsilon / self.problem.rho_a))
-            _, f, t = sinkhorn_step(costs, torch.zeros_like(a), log_b, log_a, update, epsilon=epsilon)
-        else:
-            t = softmin(costs.transpose(), f + log_a, epsilon=epsilon)
-        return f, t / (1.0 + epsilon / self.problem.rho_b)
+            f = damping_a * self.sides.softmin_rows(torch.zeros_like(b), epsilon=epsilon)
+        return f, damping_b * self.sides.transpose().softmin_rows(f, epsilon=epsilon)
 
     def advance(self, count: int, tolerance: float) -> Generator[Sweeps, Swept, list[Look]]:
         """Ask for the sweeps to the next estimate of the relaxation; see `AbstractIteration.advance`."""

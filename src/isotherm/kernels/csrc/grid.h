@@ -338,15 +338,20 @@ void for_bundles(const Axis& axis, int64_t scratch, int threads, F f) {
   }, &context);
 }
 
+// The pass along one axis: of `axis`, the potentials and lines alone.
 template <class T>
-void axis_log_sum(const Axis& axis, double epsilon, int threads) {
-  const FlushToZero guard;
-  const double per_cost = double(bounded<T>(LOG2E / epsilon));
-  const AxisTable<T> table(axis, per_cost);
+void log_sum_lines(const AxisTable<T>& table, const Axis& axis, double per_cost, int threads) {
   const int64_t scratch = 2 * table.columns + TILE_COLUMNS + table.tiles() + 2 * MAX_TILE_ROWS;
   for_bundles<T>(axis, scratch, threads, [&](const Bundle<T>& bundle, T* memory) {
     log_sum_bundle(table, axis, bundle, per_cost, memory);
   });
+}
+
+template <class T>
+void axis_log_sum(const Axis& axis, double epsilon, int threads) {
+  const FlushToZero guard;
+  const double per_cost = double(bounded<T>(LOG2E / epsilon));
+  log_sum_lines(AxisTable<T>(axis, per_cost), axis, per_cost, threads);
 }
 
 template <class T>

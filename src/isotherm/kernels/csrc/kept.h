@@ -8,13 +8,6 @@ namespace isotherm {
 namespace ISA {
 namespace {
 
-// Doubles, in whole vectors past the end: zeros there.
-struct Doubles {
-  Scratch memory;
-  double* at;
-  explicit Doubles(int64_t count) : memory(count * int64_t(sizeof(double))), at(memory.as<double>()) {}
-};
-
 template <class T>
 class Kept {
   typedef typename Simd<T>::V V;

@@ -1,6 +1,7 @@
 // All kernels for one instruction set. Compiled several times; the build defines ISA, the namespace they go to.
 #include "gradient.h"
 #include "grid.h"
+#include "grid_sweeps.h"
 #include "listed_step.h"
 #include "marginals.h"
 #include "mean.h"
@@ -21,7 +22,7 @@ template <class T>
 constexpr Kernels<T> KERNELS = {
     softmin<T>, symmetric_softmin<T>, hard_min<T>, plan_apply<T>, plan_cost<T>, plan_marginals<T>, conditional_mean<T>,
     plan_grad<T>, product_sum<T>, sinkhorn_step<T>, listed_step<T>, axis_log_sum<T>, axis_max<T>, sinkhorn_sweeps<T>,
-    probe_fma<T>, probe_exp<T>,
+    grid_sweeps<T>, probe_fma<T>, probe_exp<T>,
 };
 
 extern const Table table = {TEXT(ISA), BYTES, KERNELS<float>, KERNELS<double>};

@@ -191,6 +191,7 @@ struct BoundCosts {
 
   int64_t n() const { return costs.n; }
   int64_t m() const { return costs.m; }
+  int64_t work() const { return costs.n * costs.m; }
 
   // Waking another thread costs more than some ten thousand pairs.
   int worth(int threads) const { return costs.n * costs.m < (1 << 15) ? 1 : threads; }
@@ -548,9 +549,44 @@ void axis_max(Input h, Input costs, Output out, int threads) {
   (wants_double ? chosen.f64.axis_max : chosen.f32.axis_max)(axis, threads);
 }
 
+// The costs along each axis of a grid, keeping the arrays alive.
+struct BoundGrid {
+  bool is_double_;
+  std::vector<Input> matrices;
+  Grid grid{};
+  int64_t rows = 1, columns = 1, steps = 0;  // nodes of both grids; those that a node meets in the passes of a sweep
+
+  explicit BoundGrid(const std::vector<Input>& matrices_) : matrices(matrices_) {
+    if (matrices.empty() || matrices.size() > size_t(MAX_AXES))
+      reject_value("A grid has one to three axes: got " + std::to_string(matrices.size()) + ".");
+    is_double_ = is_double(matrices[0], "matrices[0]");
+    for (const Input& one : matrices) {
+      check(one, "matrices", is_double_, {-1, -1});
+      const int64_t n = int64_t(one.shape(0)), m = int64_t(one.shape(1));
+      if (n < 1 || m < 1) reject_value("An axis must have at least one node on both sides: got shape " + shape_of(one) + ".");
+      grid.n[grid.axes] = n;
+      grid.m[grid.axes] = m;
+      grid.costs[grid.axes++] = one.data();
+      rows *= n;
+      columns *= m;
+      steps += n + m;
+    }
+  }
+
+  int64_t n() const { return rows; }
+  int64_t m() const { return columns; }
+  int64_t work() const { return std::max(rows, columns) * steps; }
+
+  template <class Array>
+  void expect(const Array& array, const char* name, std::vector<int64_t> shape) const {
+    check(array, name, is_double_, std::move(shape));
+  }
+};
+
 // Sweeps of one problem as Python hands them over, keeping the arrays alive.
 struct BoundSweeps {
-  const BoundCosts costs;
+  const std::variant<BoundCosts, BoundGrid> costs;
+  const int64_t work;  // pairs that a sweep meets, about
   std::vector<Input> inputs;
   std::vector<Output> outputs;
   const std::shared_ptr<Keeper> keeper;
@@ -561,10 +597,11 @@ struct BoundSweeps {
   Sweeps sweeps{};
 
   // settings: epsilon, rho_a, rho_b, omega, last omega, dual, tolerance, residual.
-  BoundSweeps(const BoundCosts& c, Input a, Input b, Input f, Input g, std::optional<Input> before,
+  template <class C>
+  BoundSweeps(const C& c, Input a, Input b, Input f, Input g, std::optional<Input> before,
               const std::vector<double>& settings, int64_t count, std::shared_ptr<Keeper> keeper_, Output next_f, Output next_g, Output exact_g,
               Output softmin)
-      : costs(c), inputs{a, b, f, g}, outputs{next_f, next_g, exact_g, softmin}, keeper(std::move(keeper_)) {
+      : costs(c), work(c.work()), inputs{a, b, f, g}, outputs{next_f, next_g, exact_g, softmin}, keeper(std::move(keeper_)) {
     c.expect(a, "a", {c.n()});
     c.expect(b, "b", {c.m()});
     c.expect(f, "f", {c.n()});
@@ -597,8 +634,10 @@ struct BoundSweeps {
     Keeper passing;  // where nothing is to be kept
     Sweeps mine = sweeps;
     if (!keeper) mine.keeper = &passing;
-    if (costs.is_double_) chosen.f64.sinkhorn_sweeps(costs.costs, mine, threads);
-    else chosen.f32.sinkhorn_sweeps(costs.costs, mine, threads);
+    if (const BoundCosts* pairs = std::get_if<BoundCosts>(&costs))
+      (pairs->is_double_ ? chosen.f64.sinkhorn_sweeps : chosen.f32.sinkhorn_sweeps)(pairs->costs, mine, threads);
+    else if (const BoundGrid* grid = std::get_if<BoundGrid>(&costs))
+      (grid->is_double_ ? chosen.f64.grid_sweeps : chosen.f32.grid_sweeps)(grid->grid, mine, threads);
   }
 
   nb::tuple found() const {
@@ -611,7 +650,7 @@ struct BoundSweeps {
 void sinkhorn_sweeps(const std::vector<const BoundSweeps*>& problems, int threads) {
   std::vector<const BoundSweeps*> sorted = problems;
   std::stable_sort(sorted.begin(), sorted.end(), [](const BoundSweeps* p, const BoundSweeps* q) {
-    return p->costs.n() * p->costs.m() > q->costs.n() * q->costs.m();
+    return p->work > q->work;
   });
   const Table& chosen = table();
   const nb::gil_scoped_release unlocked;
@@ -680,8 +719,15 @@ NB_MODULE(_cpu, m) {
         nb::arg("out"), nb::arg("threads"));
   m.def("axis_max", &axis_max, nb::arg("h"), nb::arg("costs"), nb::arg("out"), nb::arg("threads"));
   nb::class_<Keeper>(m, "Keeper", "What one call of a kernel leaves for the next.").def(nb::init<>());
+  nb::class_<BoundGrid>(m, "Grid", "Costs between the nodes of two grids, one matrix for each axis.")
+      .def(nb::init<const std::vector<Input>&>(), nb::arg("matrices"));
   nb::class_<BoundSweeps>(m, "Sweeps", "Sweeps of one problem and what came of them.")
       .def(nb::init<const BoundCosts&, Input, Input, Input, Input, std::optional<Input>, const std::vector<double>&,
+                    int64_t, std::shared_ptr<Keeper>, Output, Output, Output, Output>(),
+           nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("f"), nb::arg("g"), nb::arg("before").none(),
+           nb::arg("settings"), nb::arg("count"), nb::arg("keeper").none(), nb::arg("next_f"), nb::arg("next_g"), nb::arg("exact_g"),
+           nb::arg("softmin"))
+      .def(nb::init<const BoundGrid&, Input, Input, Input, Input, std::optional<Input>, const std::vector<double>&,
                     int64_t, std::shared_ptr<Keeper>, Output, Output, Output, Output>(),
            nb::arg("costs"), nb::arg("a"), nb::arg("b"), nb::arg("f"), nb::arg("g"), nb::arg("before").none(),
            nb::arg("settings"), nb::arg("count"), nb::arg("keeper").none(), nb::arg("next_f"), nb::arg("next_g"), nb::arg("exact_g"),

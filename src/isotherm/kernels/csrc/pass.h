@@ -36,6 +36,13 @@ struct Scratch {
   T* as() const { return static_cast<T*>(memory); }
 };
 
+// Doubles, zeros at first.
+struct Doubles {
+  Scratch memory;
+  double* at;
+  explicit Doubles(int64_t count) : memory(count * int64_t(sizeof(double))), at(memory.as<double>()) {}
+};
+
 // A vector of base costs. Stored costs come from memory, so the same row's next block is asked for meanwhile: hardware
 // stops looking ahead where a block ends.
 template <class T>

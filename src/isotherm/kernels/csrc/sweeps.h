@@ -5,9 +5,9 @@
 // moved too far, or a sum is too small beside what underflowed, the kernel is made anew at the present potentials; a
 // column that it does not resolve even then is summed by itself. Near the solution most entries weigh less than the
 // tolerance can see: there the kernel is cut, and made anew, whole, where a sum is too small beside what was left out.
-// Potentials are kept in double, in units of epsilon / log2(e), so that they are exponents of 2.
 #pragma once
 
+#include "iterates.h"
 #include "kept.h"
 
 namespace isotherm {
@@ -31,110 +31,40 @@ constexpr double CUT_BELOW = 0.5;       // residual from which on a kernel is cu
 template <class T>
 constexpr double DIGITS = sizeof(T) == 4 ? 22.0 : 50.0;  // of a kernel's entry
 
-constexpr int WD = WIDTH<double>;
-
-// log2 of normal numbers and of 0.
-INLINE VD log2_of(VD x) {
-  const ID bits = (ID)x;
-  VD e = (VD)((bits >> 52) | 0x4330000000000000u) - (4503599627370496.0 + 1023.0);
-  VD m = (VD)((bits & 0x000fffffffffffffu) | 0x3ff0000000000000u);
-  e = m > 1.4142135623730951 ? e + 1.0 : e;
-  m = m > 1.4142135623730951 ? m * 0.5 : m;
-  const VD s = (m - 1.0) / (m + 1.0), z = s * s;
-  VD p = splat(1.0 / 21.0);  // atanh(s) / s = sum z^k / (2k + 1), z < 0.03
-  for (int k = 9; k >= 0; --k) p = p * z + 1.0 / (2 * k + 1);
-  return x > 0.0 ? s * p * (2.0 * LOG2E) + e : splat(-double(INFINITY));
-}
-
-// One side of the problem: n points, arrays padded to `padded`. Padding has no mass.
 template <class T>
-struct Side {
-  const int64_t n, padded;
-  const double slack;  // epsilon / rho; 0 where the marginal is a constraint
-  const double damping;
-  Doubles mass, log_mass, potential, next;
-  double total_mass = 0.0;
-
-  Side(int64_t n_, int64_t padded_, const T* weights, const T* given, double rho, const Sweeps& s)
-      : n(n_), padded(padded_), slack(s.epsilon / rho), damping(1.0 / (1.0 + slack)),
-        mass(padded), log_mass(padded), potential(padded), next(padded) {
-    const double per_cost = LOG2E / s.epsilon;
-    for (int64_t i = 0; i < padded; ++i) {
-      mass.at[i] = i < n ? double(weights[i]) : 0.0;
-      potential.at[i] = i < n ? double(given[i]) * per_cost : 0.0;
-      total_mass += mass.at[i];
-    }
-    for (int64_t i = 0; i < padded; i += WD) store(log_mass.at + i, log2_of(load(mass.at + i)));
-  }
-
-  // log2 of a mass over the least weight that is not zero.
-  double log_least(double over) const {
-    double least = INFINITY;
-    for (int64_t i = 0; i < n; ++i)
-      if (mass.at[i] > 0.0 && mass.at[i] < least) least = mass.at[i];
-    return log2(over / least);
-  }
-
-  // log2 of sum_i a_i exp(-f_i / rho).
-  double log_kept_mass() const {
-    if (slack == 0.0) return log2(total_mass);
-    double top = -INFINITY, sum = 0.0;
-    for (int64_t i = 0; i < n; ++i) top = fmax(top, log_mass.at[i] - potential.at[i] * slack);
-    for (int64_t i = 0; i < n; ++i) sum += exp2(log_mass.at[i] - potential.at[i] * slack - top);
-    return top + log2(sum);
-  }
-
-  // The dual's term of this side at `next`, in exponents.
-  double dual(double rho_exponents) const {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; ++i) {
-      if (!(mass.at[i] > 0.0)) continue;
-      sum += mass.at[i] * (slack == 0.0 ? next.at[i] : -rho_exponents * expm1(-next.at[i] / rho_exponents));
-    }
-    return sum;
-  }
-};
-
-template <class T>
-class Sweeper {
+class Sweeper : Iterates<T> {
+  using Iterates<T>::s;
+  using Iterates<T>::per_cost;
+  using Iterates<T>::rows;
+  using Iterates<T>::cols;
+  using Iterates<T>::softmin_columns;
+  using Iterates<T>::exact;
+  using Iterates<T>::constant;
   typedef typename Simd<T>::V V;
   const Costs& costs;
-  const Sweeps& s;
   const int threads;
-  const double per_cost;
   const int64_t columns, strands, per_strand;
-  Side<T> rows, cols;
   Kept<T>& kept;
-  Doubles before, softmin;    // soft minima of the last sweep and of this one, the constant included
-  Doubles column_sums, softmin_columns, exact;
+  Doubles column_sums;
   const Scratch scaling, carry, spare, list;
   struct Strand {
-    double missed, wanted, change, factors;
+    RowSums sums;
+    double factors;
     int64_t mended;
     bool is_lost;
   };
   Strand states[MAX_STRANDS];
-  double last_omega, constant = 0.0, dual_value;
   double cut_bits;  // by which a cut's threshold is below one; infinity where none is made
   double digits;    // powers of 2 that the tolerance sees
 
  public:
   Sweeper(const Costs& costs_, const Sweeps& s_, int threads_)
-      : costs(costs_), s(s_), threads(threads_), per_cost(LOG2E / s.epsilon),
-        columns((costs.m + 2 * WIDTH<T> - 1) / (2 * WIDTH<T>) * 2 * WIDTH<T>),
-        strands(count_strands(costs)),
-        per_strand(((costs.n + strands - 1) / strands + ROWS - 1) / ROWS * ROWS),
-        rows(costs.n, strands * per_strand, static_cast<const T*>(s.a), static_cast<const T*>(s.f), s.rho_a, s),
-        cols(costs.m, columns, static_cast<const T*>(s.b), static_cast<const T*>(s.g), s.rho_b, s),
-        kept(kept_of(*s.keeper)), before(rows.padded), softmin(rows.padded),
-        column_sums(strands * columns), softmin_columns(columns), exact(columns),
+      : Iterates<T>(s_, costs_.n, costs_.m, count_strands(costs_) * rows_of_strand(costs_), padded_columns(costs_)),
+        costs(costs_), threads(threads_), columns(padded_columns(costs)), strands(count_strands(costs)),
+        per_strand(rows_of_strand(costs)), kept(kept_of(*s.keeper)), column_sums(strands * columns),
         scaling(columns * int64_t(sizeof(T))),
         carry(strands * columns * int64_t(sizeof(T))), spare((rows.n + cols.n) * 2 * int64_t(sizeof(T))),
-        list(cols.n * int64_t(sizeof(int64_t)), false),
-        last_omega(s.last_omega), dual_value(s.dual) {
-    const T* given = static_cast<const T*>(s.before);
-    for (int64_t i = 0; given && i < rows.n; ++i) before.at[i] = double(given[i]) * per_cost;
-    for (int64_t j = 0; j < cols.n; ++j) exact.at[j] = cols.potential.at[j];
+        list(cols.n * int64_t(sizeof(int64_t)), false) {
     kept.take(costs);
     if (s.residual < kept.residual) kept.residual = s.residual;
     set_cut();
@@ -143,8 +73,7 @@ class Sweeper {
   void run() {
     int64_t patience = 0, rest = 0;
     for (int64_t k = 0; k < s.count; ++k) {
-      const double softness = rows.slack + cols.slack;
-      constant = softness > 0.0 ? (rows.log_kept_mass() - cols.log_kept_mass()) / softness : 0.0;
+      this->find_constant();
       bool is_done = false;
       if (kept.is_made && rest == 0 && !should_cut()) {
         is_done = sweep(false);
@@ -153,22 +82,12 @@ class Sweeper {
         --rest;
       }
       if (!is_done) sweep(true);
-      Strand sum{};
-      for (int64_t t = 0; t < strands; ++t) {
-        sum.missed += states[t].missed;
-        sum.wanted += states[t].wanted;
-        sum.change += states[t].change;
-      }
-      s.residuals[k] = kept.residual = sum.missed / sum.wanted;
-      s.changes[k] = sqrt(sum.change) / per_cost;
-      *s.done = k + 1;
+      RowSums sums;
+      for (int64_t t = 0; t < strands; ++t) sums.add(states[t].sums);
       ++kept.age;
-      accept();
-      if (s.omega != 1.0 && has_dropped()) {
-        *s.has_dropped = true;
-        break;
-      }
-      if (s.residuals[k] <= s.tolerance || !(s.residuals[k] == s.residuals[k])) break;
+      const bool is_last = this->end_sweep(k, sums);
+      kept.residual = s.residuals[k];
+      if (is_last) break;
     }
     finish();
   }
@@ -178,6 +97,15 @@ class Sweeper {
     const int64_t wanted = (costs.n * costs.m + STRAND_PAIRS - 1) / STRAND_PAIRS, most = (costs.n + ROWS - 1) / ROWS;
     const int64_t count = wanted < MAX_STRANDS ? wanted : MAX_STRANDS;
     return count < 1 || most < 1 ? 1 : count < most ? count : most;
+  }
+
+  static int64_t rows_of_strand(const Costs& costs) {
+    const int64_t strands = count_strands(costs);
+    return ((costs.n + strands - 1) / strands + ROWS - 1) / ROWS * ROWS;
+  }
+
+  static int64_t padded_columns(const Costs& costs) {
+    return (costs.m + 2 * WIDTH<T> - 1) / (2 * WIDTH<T>) * 2 * WIDTH<T>;
   }
 
   // The kernel of an earlier block, or room for one.
@@ -308,7 +236,7 @@ class Sweeper {
         if (!is_resolved(found, count, least_sum)) kept.unmake(i);
       }
       T factor[ROWS];
-      update_rows(i, found, least_sum, factor, state);
+      update_tile(i, found, least_sum, factor, state);
       kept.add(i, factor, sums);
       carried += ROWS;
       if (carried >= CARRY_ROWS) flush();
@@ -350,31 +278,17 @@ class Sweeper {
   }
 
   // Soft minima, residual and next potentials of a tile of rows, and their factors in the columns' sums.
-  void update_rows(int64_t i, const double* sums, double least_sum, T* factor, Strand& state) {
+  void update_tile(int64_t i, const double* sums, double least_sum, T* factor, Strand& state) {
     for (int r = 0; r < ROWS; r += WD) {
       const int64_t at = i + r;
-      const VD sum = load(sums + r), mass = load(rows.mass.at + at), f = load(rows.potential.at + at);
-      const VD found = load(kept.shift.at + at) - log2_of(sum);
-      const VD past = load(before.at + at);
-      const VD exact_softmin = last_omega == 1.0 ? found : (found + (last_omega - 1.0) * past) / last_omega;
-      const VD zero = {};
-      const VD row = exp2_of(f - exact_softmin);
-      const VD wanted = rows.slack == 0.0 ? splat(1.0) : exp2_of(-f * rows.slack);
-      const VD off = row - wanted;
-      const VD moved = f + constant, shifted = found + constant;
-      const VD target = rows.damping * shifted, step = target - moved;
-      const VD next = s.omega == 1.0 ? target : (1.0 - s.omega) * moved + s.omega * target;
-      const VD w = mass > 0.0 ? exp2_of(next + load(rows.log_mass.at + at) - load(kept.shift.at + at)) : zero;
-      store(softmin.at + at, shifted);
-      store(rows.next.at + at, next);
+      const VD sum = load(sums + r), zero = {};
+      const VD next = this->update_rows(at, load(kept.shift.at + at) - log2_of(sum), state.sums);
+      const VD w = load(rows.mass.at + at) > 0.0 ? exp2_of(next + load(rows.log_mass.at + at) - load(kept.shift.at + at)) : zero;
       for (int k = 0; k < WD; ++k) {
         const bool is_point = at + k < rows.n;
         state.is_lost = state.is_lost || (is_point && !(sum[k] > least_sum && w[k] < MAX_FACTOR));
         factor[r + k] = is_point && w[k] < MAX_FACTOR ? T(w[k]) : T(0);
       }
-      state.missed += total(mass > 0.0 ? mass * larger(off, -off) : zero);
-      state.wanted += total(mass > 0.0 ? mass * wanted : zero);
-      state.change += total(mass > 0.0 ? mass * step * step : zero);
       state.factors += total(w);
     }
   }
@@ -399,11 +313,7 @@ class Sweeper {
       }
     }
     if (missing) sum_by_themselves(list.as<int64_t>(), missing, rows.next.at);
-    for (int64_t j = 0; j < columns; j += WD) {
-      const VD target = cols.damping * load(softmin_columns.at + j), moved = load(cols.potential.at + j) - constant;
-      store(exact.at + j, target);
-      store(cols.next.at + j, s.omega == 1.0 ? target : (1.0 - s.omega) * moved + s.omega * target);
-    }
+    for (int64_t j = 0; j < columns; j += WD) this->update_columns(j);
     return true;
   }
 
@@ -425,31 +335,6 @@ class Sweeper {
     for (int64_t k = 0; k < count; ++k) softmin_columns.at[missing[k]] = double(out.as<T>()[missing[k]]) * per_cost;
   }
 
-  void accept() {
-    memcpy(rows.potential.at, rows.next.at, size_t(rows.padded) * sizeof(double));
-    memcpy(cols.potential.at, cols.next.at, size_t(columns) * sizeof(double));
-    memcpy(before.at, softmin.at, size_t(rows.padded) * sizeof(double));
-    last_omega = s.omega;
-  }
-
-  // Whether the dual value is lower than after the last relaxed sweep, beyond rounding.
-  bool has_dropped() {
-    VD mass = {};
-    for (int64_t j = 0; j < columns; j += WD) {
-      const VD b = load(cols.mass.at + j), zero = {};
-      mass += b > 0.0 ? b * exp2_of(load(cols.potential.at + j) - load(softmin_columns.at + j)) : zero;
-    }
-    const double parts[] = {rows.dual(s.rho_a * per_cost), cols.dual(s.rho_b * per_cost), -LOG2E * total(mass)};
-    double value = 0.0, size = 0.0;
-    for (const double part : parts) {
-      value += part / per_cost;
-      size += fabs(part) / per_cost;
-    }
-    const double past = dual_value, unit = sizeof(T) == 4 ? 0x1p-23 : 0x1p-52;
-    dual_value = value;
-    return !(__builtin_isfinite(value) && value >= past - 8.0 * unit * size);
-  }
-
   // What the caller gets; columns without mass have taken no part and get the soft minimum at the last f.
   void finish() {
     int64_t massless = 0;
@@ -460,15 +345,7 @@ class Sweeper {
       const int64_t j = list.as<int64_t>()[k];
       exact.at[j] = cols.potential.at[j] = cols.damping * softmin_columns.at[j];
     }
-    for (int64_t i = 0; i < rows.n; ++i) {
-      static_cast<T*>(s.next_f)[i] = T(rows.potential.at[i] / per_cost);
-      static_cast<T*>(s.softmin)[i] = T(before.at[i] / per_cost);
-    }
-    for (int64_t j = 0; j < cols.n; ++j) {
-      static_cast<T*>(s.next_g)[j] = T(cols.potential.at[j] / per_cost);
-      static_cast<T*>(s.exact_g)[j] = T(exact.at[j] / per_cost);
-    }
-    *s.last_dual = dual_value;
+    this->hand_over();
   }
 };
 

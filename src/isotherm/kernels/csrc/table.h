@@ -76,6 +76,14 @@ struct Axis {
   void* out;
 };
 
+// Costs between the nodes of two grids, summed over axes: the last axis runs fastest.
+constexpr int MAX_AXES = 3;
+struct Grid {
+  int axes;
+  int64_t n[MAX_AXES], m[MAX_AXES];
+  const void* costs[MAX_AXES];  // (n[d], m[d])
+};
+
 template <class T>
 struct Kernels {
   void (*softmin)(const Costs&, const T* h, const T* guess, double epsilon, T* out, int threads);
@@ -92,6 +100,7 @@ struct Kernels {
   void (*axis_log_sum)(const Axis&, double epsilon, int threads);
   void (*axis_max)(const Axis&, int threads);
   void (*sinkhorn_sweeps)(const Costs&, const Sweeps&, int threads);
+  void (*grid_sweeps)(const Grid&, const Sweeps&, int threads);
   double (*probe_fma)(int64_t repeats);  // see probe.h
   double (*probe_exp)(int64_t repeats);
 };

@@ -30,7 +30,9 @@ def sinkhorn_sweeps(problems: Sequence[Sweeps]) -> list[Swept]:
     beside what underflowed. Where a tolerance is given, exponentials that it cannot see are left out near the solution, in
     panels of a few rows and columns: points in an order of cells (`sort_into_cells`) gain most. What is kept goes on to the
     next block of sweeps as `Swept.kernel`. Time O(N M) a sweep and O(N M D) now and then, memory O(N M) for each problem
-    in work. Plain torch pads the problems to one size. Not differentiable.
+    in work. Between the nodes of grids (`GridCosts`) a sweep goes axis by axis, as `axis_log_sum` does, and the matrices
+    of the axes are kept; time O((N + M) sum_d (n_d + m_d)), memory O(N + M). Plain torch pads the problems to one size.
+    Not differentiable.
 
     Args:
         problems: Where each starts, and its settings; all of any sizes.
