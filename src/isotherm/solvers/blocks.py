@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from isotherm.geometry import Grid
 from isotherm.kernels import (
     Formula,
     GridCosts,
@@ -21,7 +22,6 @@ from isotherm.kernels import (
     softmin,
     sort_into_cells,
 )
-from isotherm.geometry import Grid
 from isotherm.solvers.relaxation import AbstractAlternation
 from isotherm.solvers.stopping import rounding_floor
 

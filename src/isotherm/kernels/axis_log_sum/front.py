@@ -19,7 +19,7 @@ def axis_log_sum(h: Tensor, costs: Tensor, *, epsilon: float, weights: Tensor | 
     The compiled kernel splits the exponents of a tile of rows and columns into a part for each column, a part for each
     row and a remainder that all lines share, C_ij - C_i0j - C_ij0 + C_i0j0 for the tile's middle (i0, j0): a matrix
     product, with one exponential for each entry of the tile's edges. Rows of a tile are halved until the remainder is
-    below 24 (float32) or 200 (float64) powers of two, which excludes over- and underflow whatever h is; down to one row,
+    below 47 (float32) or 200 (float64) powers of two, which excludes over- and underflow whatever h is; down to one row,
     the exponent form with one exponential for each pair. Tiles too far below the largest exponent are left out. Beyond
     rounding the relative error is below m 2^-32 (float32) or m 2^-64 (float64); with weights, that share of max(w) times
     the sum without weights. The result does not depend on the number of threads.

@@ -13,7 +13,8 @@
 // one exponential per pair. Errors beyond rounding: let T_i be the largest of A_j + B_i over the line, R = max |rho|. The sum is
 // at least 2^(T_i - R). What underflows in 2^(A_j - max A) is below 2^(T_i + R - 126) each (2^-1022 in double), and tiles of
 // columns are left out where max A + B_i < T_i - 2 R - SPARE for every row and line at hand, which is below
-// 2^(T_i - R - SPARE) each. Together: less than m 2^-SPARE of the sum. Weights are a factor of the matrix; with them the
+// 2^(T_i - R - SPARE) each; most of these show in the largest t_j of a tile and bounds of B_i - c_i0j already.
+// Together: less than m 2^-SPARE of the sum. Weights are a factor of the matrix; with them the
 // error is that share of max w times the unweighted sum.
 #pragma once
 
@@ -30,13 +31,15 @@ template <class T>
 struct AxisLimits;
 template <>
 struct AxisLimits<float> {
-  static constexpr double LIMIT = 24.0, SPARE = 32.0;
+  static constexpr double LIMIT = 47.0, SPARE = 32.0;
   static constexpr float LARGEST = 4e37f;  // sums of a few such numbers stay finite
+  static constexpr float ULP = 0x1p-23f;
 };
 template <>
 struct AxisLimits<double> {
   static constexpr double LIMIT = 200.0, SPARE = 64.0;
   static constexpr double LARGEST = 2e307;
+  static constexpr double ULP = 0x1p-52;
 };
 
 INLINE int64_t whole(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
@@ -54,7 +57,9 @@ struct AxisTable {
   int64_t tile_rows = MAX_TILE_ROWS;
   int64_t rows = 0;             // n, rounded up to whole tiles
   T skip = T(0);                // tiles this far below the largest exponent are left out
-  Scratch matrix, anchors, shifts;  // w 2^-rho [rows][columns], c_i0j [tile][columns], B_i [rows][tile of columns]
+  Scratch matrix;           // w 2^-rho, [tile of rows][tile of columns][column][row]
+  Scratch anchors, shifts;  // c_i0j [tile][columns], B_i [rows][tile of columns]
+  Scratch most, least;      // bounds of B_i - c_i0j, [tile][tile of columns]
 
   AxisTable(const Axis& axis, double per_cost)
       : n(axis.n),
@@ -62,17 +67,22 @@ struct AxisTable {
         columns(whole(axis.m, TILE_COLUMNS)),
         matrix(whole(axis.n, MAX_TILE_ROWS) * columns * int64_t(sizeof(T))),
         anchors(axis.n * columns * int64_t(sizeof(T))),
-        shifts(whole(axis.n, MAX_TILE_ROWS) * (columns / TILE_COLUMNS) * int64_t(sizeof(T))) {
+        shifts(whole(axis.n, MAX_TILE_ROWS) * (columns / TILE_COLUMNS) * int64_t(sizeof(T))),
+        most(axis.n * (columns / TILE_COLUMNS) * int64_t(sizeof(T))),
+        least(axis.n * (columns / TILE_COLUMNS) * int64_t(sizeof(T))) {
     const T* costs = static_cast<const T*>(axis.costs);
+    const Scratch exponents(n * columns * int64_t(sizeof(T)));  // -rho, [n][columns]
+    T* const out = exponents.template as<T>();
     while (tile_rows > 1 && corners(costs, per_cost) > AxisLimits<T>::LIMIT) tile_rows /= 2;
-    double spread = fill(costs, per_cost);
+    double spread = fill(costs, per_cost, out);
     while (tile_rows > 1 && !(spread <= AxisLimits<T>::LIMIT)) {
       tile_rows /= 2;
-      spread = fill(costs, per_cost);
+      spread = fill(costs, per_cost, out);
     }
     skip = T(2.0 * spread + AxisLimits<T>::SPARE);
     rows = whole(n, tile_rows);
-    finish(static_cast<const T*>(axis.weights));
+    finish(static_cast<const T*>(axis.weights), out);
+    bound();
   }
 
   int64_t tiles() const { return columns / TILE_COLUMNS; }
@@ -99,7 +109,7 @@ struct AxisTable {
   }
 
   // Writes -rho, anchors and shifts for the present height of tiles; returns max |rho|.
-  double fill(const T* costs, double per_cost) {
+  double fill(const T* costs, double per_cost, T* exponents) {
     T peak[TILE_COLUMNS] = {};  // one for each column of a tile, so that the loop over them needs no order
     for (int64_t i = 0; i < n; ++i) {
       const int64_t from = i / tile_rows * tile_rows;
@@ -113,7 +123,7 @@ struct AxisTable {
         const int64_t begin = J * TILE_COLUMNS, left = m - begin, j0 = middle(begin, TILE_COLUMNS, m);
         const double offset = double(row[j0]) - double(anchor[j0]);
         shifts.template as<T>()[i * tiles() + J] = bounded<T>(-offset * per_cost);
-        T* out = matrix.template as<T>() + i * columns + begin;
+        T* out = exponents + i * columns + begin;
         if (left >= TILE_COLUMNS) fill_tile(anchor + begin, row + begin, offset, per_cost, TILE_COLUMNS, out, peak);
         else fill_tile(anchor + begin, row + begin, offset, per_cost, left, out, peak);
       }
@@ -131,14 +141,45 @@ struct AxisTable {
     }
   }
 
-  void finish(const T* weights) {
+  static T larger_size(T a, T b) {
+    a = a < T(0) ? -a : a;
+    b = b < T(0) ? -b : b;
+    return a > b ? a : b;
+  }
+
+  // Bounds of B_i - c_i0j for each tile, wide enough for what rounding makes of them.
+  void bound() {
+    for (int64_t i = 0; i < n; i += tile_rows)
+      for (int64_t J = 0; J < tiles(); ++J) {
+        const int64_t at = i / tile_rows * tiles() + J, end = i + tile_rows < n ? i + tile_rows : n;
+        const int64_t stop = (J + 1) * TILE_COLUMNS < m ? (J + 1) * TILE_COLUMNS : m;
+        const T* anchor = anchors.template as<T>() + i / tile_rows * columns;
+        const T* shift = shifts.template as<T>() + J;
+        T near = anchor[J * TILE_COLUMNS], far = near, high = shift[i * tiles()], low = high;
+        for (int64_t j = J * TILE_COLUMNS; j < stop; ++j) {
+          near = anchor[j] < near ? anchor[j] : near;
+          far = anchor[j] > far ? anchor[j] : far;
+        }
+        for (int64_t r = i; r < end; ++r) {
+          high = shift[r * tiles()] > high ? shift[r * tiles()] : high;
+          low = shift[r * tiles()] < low ? shift[r * tiles()] : low;
+        }
+        const T rounding = T(4) * AxisLimits<T>::ULP * (larger_size(near, far) + larger_size(high, low));
+        most.template as<T>()[at] = high - near + rounding;
+        least.template as<T>()[at] = low - far - rounding;
+      }
+  }
+
+  void finish(const T* weights, const T* exponents) {
     constexpr int W = WIDTH<T>;
-    T* entries = matrix.template as<T>();
-    for (int64_t k = 0; k < n * columns; k += W) store(entries + k, exp2_of(load(entries + k)));
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t j = m; j < columns; ++j) entries[i * columns + j] = T(0);
-      for (int64_t j = 0; weights && j < m; ++j) entries[i * columns + j] *= weights[i * m + j];
-    }
+    T entries[TILE_COLUMNS];
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t J = 0; J < tiles(); ++J) {
+        const int64_t begin = J * TILE_COLUMNS, left = m - begin < TILE_COLUMNS ? m - begin : TILE_COLUMNS;
+        for (int64_t j = 0; j < TILE_COLUMNS; j += W) store(entries + j, exp2_of(load(exponents + i * columns + begin + j)));
+        T* out = matrix.template as<T>() + (i / tile_rows * columns + begin) * tile_rows + i % tile_rows;
+        for (int64_t j = 0; j < left; ++j) out[j * tile_rows] = weights ? entries[j] * weights[i * m + begin + j] : entries[j];
+      }
   }
 };
 
@@ -224,11 +265,11 @@ INLINE void add_tile(const AxisTable<T>& table, int64_t i, int64_t J, const T* t
   const V top = load(highest + J * W);
   for (int64_t r = 0; r < table.tile_rows; r += ROUND) {
     V part[ROUND] = {};
-    const T* row = table.matrix.template as<T>() + (i + r) * table.columns + J * TILE_COLUMNS;
-    for (int64_t j = 0; j < TILE_COLUMNS; ++j) {
+    const T* column = table.matrix.template as<T>() + (i * table.columns + J * TILE_COLUMNS * table.tile_rows) + r;
+    for (int64_t j = 0; j < TILE_COLUMNS; ++j, column += table.tile_rows) {
       const V term = load(terms + j * W);
 #pragma GCC unroll 8
-      for (int k = 0; k < ROUND; ++k) part[k] = term * row[k * table.columns + j] + part[k];
+      for (int k = 0; k < ROUND; ++k) part[k] = term * column[k] + part[k];
     }
 #pragma GCC unroll 8
     for (int k = 0; k < ROUND; ++k) {
@@ -251,19 +292,40 @@ INLINE void log_sum_bundle(const AxisTable<T>& table, const Axis& axis, const Bu
   T* highest = terms + TILE_COLUMNS * W;      // max A_j, [tile of columns]
   T* best = highest + tiles * W;              // max_J highest + B_i, [row of the tile]
   T* sums = best + MAX_TILE_ROWS * W;
+  T* peaks = sums + MAX_TILE_ROWS * W;        // max t_j, [tile of columns]
+  int32_t* met = reinterpret_cast<int32_t*>(peaks + tiles * W);  // tiles of columns that may count, in order
   const T factor = bounded<T>(per_cost), largest = AxisLimits<T>::LARGEST, none = -T(INFINITY);
   const T* h = static_cast<const T*>(axis.h);
-  for (int64_t j = 0; j < table.m; ++j) {
-    const V given = bundle.get(h, j, axis.inner);
-    V t = given * factor;
-    t = t > largest ? splat(largest) : t;
-    t = t < -largest ? splat(-largest) : t;
-    store(scores + j * W, given > none ? t : splat(none));
+  V size = {};  // max |t_j|
+  for (int64_t J = 0; J < tiles; ++J) {
+    V peak = splat(none);
+    for (int64_t j = J * TILE_COLUMNS; j < (J + 1) * TILE_COLUMNS; ++j) {
+      V t = splat(none);
+      if (j < table.m) {
+        const V given = bundle.get(h, j, axis.inner);
+        t = given * factor;
+        t = t > largest ? splat(largest) : t;
+        t = t < -largest ? splat(-largest) : t;
+        size = given > none ? larger(larger(t, -t), size) : size;
+        t = given > none ? t : splat(none);
+      }
+      store(scores + j * W, t);
+      peak = larger(t, peak);
+    }
+    store(peaks + J * W, peak);
   }
-  for (int64_t j = table.m; j < table.columns; ++j) store(scores + j * W, splat(none));
+  const T reach = table.skip + T(8) * AxisLimits<T>::ULP * greatest(size);
   for (int64_t i = 0; i < table.rows; i += height) {
     const T* anchor = table.anchors.template as<T>() + i / height * table.columns;
-    for (int64_t J = 0; J < tiles; ++J) {
+    const T* most = table.most.template as<T>() + i / height * tiles;
+    const T* least = table.least.template as<T>() + i / height * tiles;
+    V bound = splat(floor);  // of T_i, for every row of the tile
+    for (int64_t J = 0; J < tiles; ++J) bound = larger(load(peaks + J * W) + least[J], bound);
+    int64_t count = 0;
+    for (int64_t J = 0; J < tiles; ++J)
+      if (any_above(load(peaks + J * W) + most[J] - bound, -reach)) met[count++] = int32_t(J);
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t J = met[k];
       V top = splat(none);
       for (int64_t j = J * TILE_COLUMNS; j < (J + 1) * TILE_COLUMNS; ++j) {
         const V a = load(scores + j * W) - anchor[j];
@@ -275,11 +337,12 @@ INLINE void log_sum_bundle(const AxisTable<T>& table, const Axis& axis, const Bu
     for (int64_t r = 0; r < height; ++r) {
       const T* shift = table.shifts.template as<T>() + (i + r) * tiles;
       V top = splat(none);
-      for (int64_t J = 0; J < tiles; ++J) top = larger(load(highest + J * W) + shift[J], top);
+      for (int64_t k = 0; k < count; ++k) top = larger(load(highest + met[k] * W) + shift[met[k]], top);
       store(best + r * W, larger(top, splat(floor)));
       store(sums + r * W, V{});
     }
-    for (int64_t J = 0; J < tiles; ++J) {
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t J = met[k];
       const V top = load(highest + J * W), level = larger(top, splat(floor));
       V nearest = splat(none);
       for (int64_t r = 0; r < height; ++r)
@@ -341,7 +404,7 @@ void for_bundles(const Axis& axis, int64_t scratch, int threads, F f) {
 // The pass along one axis: of `axis`, the potentials and lines alone.
 template <class T>
 void log_sum_lines(const AxisTable<T>& table, const Axis& axis, double per_cost, int threads) {
-  const int64_t scratch = 2 * table.columns + TILE_COLUMNS + table.tiles() + 2 * MAX_TILE_ROWS;
+  const int64_t scratch = 2 * table.columns + TILE_COLUMNS + 3 * table.tiles() + 2 * MAX_TILE_ROWS;
   for_bundles<T>(axis, scratch, threads, [&](const Bundle<T>& bundle, T* memory) {
     log_sum_bundle(table, axis, bundle, per_cost, memory);
   });

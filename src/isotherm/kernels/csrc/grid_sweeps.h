@@ -19,23 +19,28 @@ template <class T>
 class GridTables {
   const Grid grid;
   const double per_cost;
-  AxisTable<T>* tables[2][MAX_AXES] = {};  // of the rows and of the columns
+  const AxisTable<T>* tables[2][MAX_AXES] = {};  // of the rows and of the columns; axes with the same costs share one
+  const AxisTable<T>* made[2 * MAX_AXES] = {};
 
  public:
   GridTables(const Grid& grid_, double per_cost_) : grid(grid_), per_cost(per_cost_) {
+    int64_t numbers = 0;
+    for (int d = 0; d < grid.axes; ++d) numbers += grid.n[d] * grid.m[d];
+    const Scratch swapped(numbers * int64_t(sizeof(T)), false);
+    T* turned = swapped.as<T>();
+    AxisCosts seen[2 * MAX_AXES];
     for (int d = 0; d < grid.axes; ++d) {
       const int64_t n = grid.n[d], m = grid.m[d];
       const T* costs = static_cast<const T*>(grid.costs[d]);
-      const Scratch swapped(n * m * int64_t(sizeof(T)), false);
       for (int64_t i = 0; i < n; ++i)
-        for (int64_t j = 0; j < m; ++j) swapped.as<T>()[j * n + i] = costs[i * m + j];
-      tables[0][d] = new AxisTable<T>(Axis{nullptr, costs, nullptr, 1, n, m, 1, nullptr}, per_cost);
-      tables[1][d] = new AxisTable<T>(Axis{nullptr, swapped.as<T>(), nullptr, 1, m, n, 1, nullptr}, per_cost);
+        for (int64_t j = 0; j < m; ++j) turned[j * n + i] = costs[i * m + j];
+      tables[0][d] = table_of({costs, n, m}, seen);
+      tables[1][d] = table_of({turned, m, n}, seen);
+      turned += n * m;
     }
   }
   ~GridTables() {
-    for (auto& side : tables)
-      for (AxisTable<T>* one : side) delete one;
+    for (const AxisTable<T>* one : made) delete one;
   }
   GridTables(const GridTables&) = delete;
   GridTables& operator=(const GridTables&) = delete;
@@ -66,6 +71,23 @@ class GridTables {
   }
 
  private:
+  struct AxisCosts {
+    const T* costs;
+    int64_t n, m;
+    bool equals(const AxisCosts& other) const {
+      return n == other.n && m == other.m && !memcmp(costs, other.costs, size_t(n * m) * sizeof(T));
+    }
+  };
+
+  // The table of some costs, made unless there is one.
+  const AxisTable<T>* table_of(const AxisCosts& wanted, AxisCosts* seen) {
+    int k = 0;
+    while (made[k] && !seen[k].equals(wanted)) ++k;
+    if (!made[k]) made[k] = new AxisTable<T>(Axis{nullptr, wanted.costs, nullptr, 1, wanted.n, wanted.m, 1, nullptr}, per_cost);
+    seen[k] = wanted;
+    return made[k];
+  }
+
   int64_t from(int d, bool is_transposed) const { return is_transposed ? grid.n[d] : grid.m[d]; }
 };
 
@@ -156,10 +178,12 @@ class GridSweeper : Iterates<T> {
     return tables.log_sum(is_transposed, to, spare.as<T>(), threads);
   }
 
-  static VD minus(const T* from) {
-    VD v;
-    for (int k = 0; k < WD; ++k) v[k] = -double(from[k]);
-    return v;
+  static VD minus(const double* from) { return -load(from); }
+  static VD minus(const float* from) {
+    typedef float Half __attribute__((vector_size(BYTES / 2)));
+    Half v;
+    memcpy(&v, from, sizeof(v));
+    return -__builtin_convertvector(v, VD);
   }
 
   template <class F>

@@ -65,20 +65,25 @@ struct Side {
     return top + log2(total(sum));
   }
 
-  // The dual's term of this side at `next`, in exponents.
+  // The dual's term of this side at its potential, in exponents.
   double dual(double rho_exponents) const {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; ++i) {
-      if (!(mass.at[i] > 0.0)) continue;
-      sum += mass.at[i] * (slack == 0.0 ? next.at[i] : -rho_exponents * expm1(-next.at[i] / rho_exponents));
+    if (slack == 0.0) {
+      VD sum = {};
+      const VD zero = {};
+      for (int64_t i = 0; i < padded; i += WD)
+        sum += load(mass.at + i) > 0.0 ? load(mass.at + i) * load(potential.at + i) : zero;
+      return total(sum);
     }
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; ++i)
+      if (mass.at[i] > 0.0) sum -= mass.at[i] * rho_exponents * expm1(-potential.at[i] / rho_exponents);
     return sum;
   }
 };
 
-// Sums over some rows of a sweep.
+// Sums over some rows of a sweep, lane by lane.
 struct RowSums {
-  double missed = 0.0, wanted = 0.0, change = 0.0;
+  VD missed = {}, wanted = {}, change = {};
 
   void add(const RowSums& other) {
     missed += other.missed;
@@ -126,9 +131,9 @@ class Iterates {
     const VD next = relaxed(moved, target);
     store(softmin.at + at, shifted);
     store(rows.next.at + at, next);
-    sums.missed += total(mass > 0.0 ? mass * larger(off, -off) : zero);
-    sums.wanted += total(mass > 0.0 ? mass * wanted : zero);
-    sums.change += total(mass > 0.0 ? mass * step * step : zero);
+    sums.missed += mass > 0.0 ? mass * larger(off, -off) : zero;
+    sums.wanted += mass > 0.0 ? mass * wanted : zero;
+    sums.change += mass > 0.0 ? mass * step * step : zero;
     return next;
   }
 
@@ -141,12 +146,12 @@ class Iterates {
 
   // Takes the next potentials for the present ones and writes down how sweep k went; whether it was the last.
   bool end_sweep(int64_t k, const RowSums& sums) {
-    s.residuals[k] = sums.missed / sums.wanted;
-    s.changes[k] = sqrt(sums.change) / per_cost;
+    s.residuals[k] = total(sums.missed) / total(sums.wanted);
+    s.changes[k] = sqrt(total(sums.change)) / per_cost;
     *s.done = k + 1;
-    memcpy(rows.potential.at, rows.next.at, size_t(rows.padded) * sizeof(double));
-    memcpy(cols.potential.at, cols.next.at, size_t(cols.padded) * sizeof(double));
-    memcpy(before.at, softmin.at, size_t(rows.padded) * sizeof(double));
+    exchange(rows.potential, rows.next);
+    exchange(cols.potential, cols.next);
+    exchange(before, softmin);
     last_omega = s.omega;
     if (s.omega != 1.0 && has_dropped()) return *s.has_dropped = true;
     return s.residuals[k] <= s.tolerance || !(s.residuals[k] == s.residuals[k]);

@@ -43,6 +43,12 @@ struct Doubles {
   explicit Doubles(int64_t count) : memory(count * int64_t(sizeof(double))), at(memory.as<double>()) {}
 };
 
+INLINE void exchange(Doubles& a, Doubles& b) {
+  double* const kept = a.at;
+  a.at = b.at;
+  b.at = kept;
+}
+
 // A vector of base costs. Stored costs come from memory, so the same row's next block is asked for meanwhile: hardware
 // stops looking ahead where a block ends.
 template <class T>
