@@ -40,7 +40,7 @@ WATCHED = 10  # iterations from which the rest is predicted
 TIGHT = 1e-6  # tolerance from which on Newton's method should be at hand
 HOPELESS = 5000  # predicted iterations above which clusters are looked for
 LONG = 100  # predicted iterations above which annealing pays
-BLOCKED_LONG = 250  # the same where sweeps are products with a kernel that annealing would have to make anew
+BLOCKED_LONG = 250  # the same where sweeps come in blocks: each temperature begins one and makes its exponentials anew
 
 
 class Choice(NamedTuple):
