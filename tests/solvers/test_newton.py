@@ -133,9 +133,9 @@ def test_newton_on_a_grid():
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.rand(120, generator=generator, dtype=torch.float64) + 0.1 for _ in range(2))
     a, b = a / a.sum(), b / b.sum()
-    problem = Problem(Grid(axes), a, b, epsilon=0.002)
+    problem = Problem(Grid(axes), a, b, epsilon=0.001)
     solution = Newton(tolerance=1e-9).run(problem)
-    points = Problem(PointCloud(problem.geometry.source_points, problem.geometry.target_points), a, b, epsilon=0.002)
+    points = Problem(PointCloud(problem.geometry.source_points, problem.geometry.target_points), a, b, epsilon=0.001)
     truth = Newton(tolerance=1e-9).run(points)
     assert "Newton from iteration" in solution.method
     assert solution.status.is_converged
