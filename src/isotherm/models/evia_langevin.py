@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isotherm._checks import check_choice, check_count, check_positive
 from isotherm.models.boltzmann import AbstractBoltzmann
 from isotherm.models.critics import Causes, Critic, DualCritic, NoCritic, RatioCritic
-from isotherm.posterior import AbstractObservation, Chains, Langevin
+from isotherm.posterior import AbstractObservation, Chains, Langevin, Posterior
 
 if TYPE_CHECKING:
     from isotherm.models.model import Batch
@@ -57,6 +57,9 @@ class LangevinEVIA(AbstractBoltzmann):
         chain_step: Length of one of them; see `Langevin`. With "mala" it is where the adaptation to the acceptance begins.
         method: "mala", exact; or "ula", which never stands still and samples a law that is slightly too wide.
         clip: Longest gradient of U; none when left out.
+        preconditioner: "none", or "gauss-newton": steps are taken in the geometry of each posterior as A's derivatives at
+            e(x) have it, see `Posterior.covariance_at`. Needed where K is large and gamma low: `chain_step` is then near 1,
+            and time that of K more derivatives of A for each observation.
         start: Where chains begin: "encoder", at e(x); "prior"; or "replay", where the chains of this row of the data ended.
         memory: Rows of the data, with start="replay".
         answer_warm_up: Steps that chains take and forget, outside training.
@@ -104,6 +107,7 @@ class LangevinEVIA(AbstractBoltzmann):
         chain_step: float = 0.05,
         method: str = "mala",
         clip: float | None = None,
+        preconditioner: str = "none",
         start: str = "encoder",
         memory: int = 0,
         answer_warm_up: int = 200,
@@ -135,6 +139,7 @@ class LangevinEVIA(AbstractBoltzmann):
         self.chain_step = check_positive(chain_step, "chain_step")
         self.method = check_choice(method, "method", ("mala", "ula"))
         self.clip = None if clip is None else check_positive(clip, "clip")
+        self.preconditioner = check_choice(preconditioner, "preconditioner", ("none", "gauss-newton"))
         self.start = check_choice(start, "start", ("encoder", "prior", "replay"))
         self.memory = check_count(memory, "memory", minimum=1 if start == "replay" else 0)
         self.answer_warm_up = check_count(answer_warm_up, "answer_warm_up", minimum=0)
@@ -197,8 +202,9 @@ class LangevinEVIA(AbstractBoltzmann):
         """Where chains end, (N, n, K), and the share of proposals that they took."""
         rows = self._rows(x, index) if self.start == "replay" else None
         start = self._starts(code, self.chains) if rows is None else self.replay[rows].transpose(0, 1)
-        settings = self._langevin(steps=self.chain_steps, thin=self.chain_steps)
         posterior = self.posterior().at(gamma)
+        shape = self._geometry(posterior, code, x)
+        settings = self._langevin(shape, steps=self.chain_steps, thin=self.chain_steps)
         chains = posterior.langevin(x, settings, start=start.to(x.dtype), generator=self.streams["chains"])
         acceptance = chains.acceptance.mean()
         if self.method == "mala":
@@ -207,9 +213,20 @@ class LangevinEVIA(AbstractBoltzmann):
             self.replay[rows] = chains.last.transpose(0, 1).to(self.replay)
         return chains.last, acceptance
 
-    def _langevin(self, *, steps: int, thin: int, warm_up: int = 0) -> Langevin:
-        length = self.chain_step * float(self.pace)
-        return Langevin(step=length, steps=steps, thin=thin, warm_up=warm_up, method=self.method, clip=self.clip)
+    def _geometry(self, posterior: Posterior, code: Tensor, x: Tensor) -> Tensor | None:
+        """The chains' preconditioner at e(x), (n, K, K): it depends on x alone, and chains stay exact."""
+        return None if self.preconditioner == "none" else posterior.covariance_at(code, x)
+
+    def _langevin(self, shape: Tensor | None, *, steps: int, thin: int, warm_up: int = 0) -> Langevin:
+        return Langevin(
+            step=self.chain_step * float(self.pace),
+            steps=steps,
+            thin=thin,
+            warm_up=warm_up,
+            method=self.method,
+            preconditioner=shape,
+            clip=self.clip,
+        )
 
     def _starts(self, code: Tensor, chains: int) -> Tensor:
         """At the encoder's output, or drawn from the prior, shape (chains, n, K)."""
@@ -271,10 +288,10 @@ class LangevinEVIA(AbstractBoltzmann):
             Fifty draws, or as many as there are steps, of at least four chains for each observation.
         """
         packed = self.check_batch(x)
-        settings = self._langevin(
-            steps=self.answer_steps, thin=math.ceil(self.answer_steps / KEPT), warm_up=self.answer_warm_up
-        )
-        start = self._starts(self.encoder(packed), max(4, self.chains))
+        code, thin = self.encoder(packed), math.ceil(self.answer_steps / KEPT)
+        shape = self._geometry(self.posterior(), code, packed)
+        settings = self._langevin(shape, steps=self.answer_steps, thin=thin, warm_up=self.answer_warm_up)
+        start = self._starts(code, max(4, self.chains))
         generator = generator or self.streams["posterior"]
         chains = self.posterior().langevin(packed, settings, start=start, generator=generator)
         worst = chains.r_hat.amax(1)  # (n,)

@@ -28,8 +28,8 @@ class Langevin:
         thin: Every so many steps one is kept.
         method: "ula", which takes every step and samples a law that is step-dependently too wide; or "mala", which refuses
             some, and is exact.
-        preconditioner: A, symmetric positive definite, shape (K, K); a vector (K,) is its diagonal; the identity when left
-            out. The posterior's covariance is best.
+        preconditioner: A, symmetric positive definite, shape (K, K); a vector (K,) is its diagonal; (n, K, K) is one for
+            each observation; the identity when left out. The posterior's covariance is best: see `Posterior.covariance_at`.
         clip: Longest gradient, Euclidean; no limit when left out. It bends the law that is sampled under "ula".
 
     Raises:
@@ -54,8 +54,8 @@ class Langevin:
         check_choice(self.method, "method", ("ula", "mala"))
         if self.clip is not None:
             check_positive(self.clip, "clip")
-        if self.preconditioner is not None and self.preconditioner.ndim not in (1, 2):
-            msg = f"`preconditioner` must have shape (K,) or (K, K): got {tuple(self.preconditioner.shape)}. Pass a matrix or its diagonal."
+        if self.preconditioner is not None and self.preconditioner.ndim not in (1, 2, 3):
+            msg = f"`preconditioner` must have shape (K,), (K, K) or (n, K, K): got {tuple(self.preconditioner.shape)}. Pass a matrix or its diagonal."
             raise ValueError(msg)
 
     def run(self, energy: Energy, start: Tensor, generator: torch.Generator) -> Chains:
@@ -129,23 +129,28 @@ class Langevin:
 
 
 class Preconditioner:
-    """Products with A, its root and the inverse of that; the root L has L L' = A."""
+    """Products with A, its root and the inverse of that; the root L has L L' = A.
+
+    Args:
+        matrix: Shape (K, K), (n, K, K), or the diagonal (K,); None for the identity.
+        like: Causes, shape (C, n, K).
+    """
 
     def __init__(self, matrix: Tensor | None, like: Tensor) -> None:
         matrix = None if matrix is None else matrix.detach().to(like)
-        if matrix is not None and matrix.shape[-1] != like.shape[-1]:
-            msg = f"`preconditioner` must be of size {like.shape[-1]}, as causes are: got shape {tuple(matrix.shape)}. Drop or add rows."
+        if matrix is not None and (matrix.shape[-1] != like.shape[-1] or matrix.shape[:-2] not in ((), like.shape[1:2])):
+            msg = f"`preconditioner` must be of size {like.shape[-1]}, as causes are, the same for all or one for each of {like.shape[1]} observations: got shape {tuple(matrix.shape)}. Drop or add rows."
             raise ValueError(msg)
         self.matrix = matrix
         self.lower = None if matrix is None else (matrix.sqrt() if matrix.ndim == 1 else torch.linalg.cholesky(matrix))
 
     def apply(self, v: Tensor) -> Tensor:
-        """A v for each vector, shape (..., K)."""
-        return v if self.matrix is None else (v * self.matrix if self.matrix.ndim == 1 else v @ self.matrix)
+        """A v for each vector, shape (C, n, K)."""
+        return _times(self.matrix, v)
 
     def root(self, v: Tensor) -> Tensor:
         """L v."""
-        return v if self.lower is None else (v * self.lower if self.lower.ndim == 1 else v @ self.lower.T)
+        return _times(self.lower, v)
 
     def unroot(self, v: Tensor) -> Tensor:
         """L^-1 v."""
@@ -153,7 +158,14 @@ class Preconditioner:
             return v
         if self.lower.ndim == 1:
             return v / self.lower
-        return torch.linalg.solve_triangular(self.lower, v.mT, upper=False).mT
+        return torch.linalg.solve_triangular(self.lower, v.permute(1, 2, 0), upper=False).permute(2, 0, 1)
+
+
+def _times(matrix: Tensor | None, v: Tensor) -> Tensor:
+    """Products of the matrix, those of each observation, or the diagonal, with vectors of shape (C, n, K)."""
+    if matrix is None:
+        return v
+    return v * matrix if matrix.ndim == 1 else (v.transpose(0, 1) @ matrix.mT).transpose(0, 1)
 
 
 def _choose(
