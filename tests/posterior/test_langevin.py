@@ -144,7 +144,7 @@ def test_few_draws_cannot_be_judged():
         ({"step": 0.1, "steps": 0}, "`steps` must be at least 1"),
         ({"step": 0.1, "method": "hmc"}, "`method` must be one of"),
         ({"step": 0.1, "clip": -1.0}, "`clip` must be positive"),
-        ({"step": 0.1, "preconditioner": torch.ones(2, 2, 2)}, "`preconditioner` must have shape"),
+        ({"step": 0.1, "preconditioner": torch.ones(2, 2, 2, 2)}, "`preconditioner` must have shape"),
         ({"step": 0.1, "preconditioner": torch.ones(3)}, "`preconditioner` must be of size 2"),
         ({"step": 0.1, "steps": 3, "thin": 4}, "`thin` must be at most"),
     ],

@@ -7,6 +7,7 @@ trusted), `mode` (the cold end).
 
 from .chains import Chains as Chains
 from .forward import LinearForward as LinearForward
+from .forward import PartlyLinearForward as PartlyLinearForward
 from .langevin import Langevin as Langevin
 from .mode import Mode as Mode
 from .observation import AbstractObservation as AbstractObservation
@@ -31,6 +32,7 @@ __all__ = [
     "Langevin",
     "LinearForward",
     "Mode",
+    "PartlyLinearForward",
     "Posterior",
     "Reweighted",
     "SampleReference",

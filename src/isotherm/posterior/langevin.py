@@ -138,7 +138,9 @@ class Preconditioner:
 
     def __init__(self, matrix: Tensor | None, like: Tensor) -> None:
         matrix = None if matrix is None else matrix.detach().to(like)
-        if matrix is not None and (matrix.shape[-1] != like.shape[-1] or matrix.shape[:-2] not in ((), like.shape[1:2])):
+        if matrix is not None and (
+            matrix.shape[-1] != like.shape[-1] or matrix.shape[:-2] not in ((), like.shape[1:2])
+        ):
             msg = f"`preconditioner` must be of size {like.shape[-1]}, as causes are, the same for all or one for each of {like.shape[1]} observations: got shape {tuple(matrix.shape)}. Drop or add rows."
             raise ValueError(msg)
         self.matrix = matrix

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from isotherm._checks import check_choice, check_count, check_finite, check_positive
-from isotherm.posterior.forward import LinearForward
+from isotherm.posterior.conditioning import condition
+from isotherm.posterior.forward import LinearForward, PartlyLinearForward
 from isotherm.posterior.mode import Mode, climb
 from isotherm.posterior.observation import AbstractObservation, Direct
-from isotherm.posterior.reference import AbstractReference, Candidates, GaussianReference, SampleReference, normal
+from isotherm.posterior.reference import AbstractReference, Candidates, GaussianReference, SampleReference, even, normal
 from isotherm.posterior.reweighting import EffectiveSizeWarning, Reweighted, seeded
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
     from isotherm.posterior.langevin import Langevin
 
 EVERYTHING = Direct()
+AT_ONCE = 1 << 25  # numbers in memory while linear causes are integrated out
 LEAST_EFFECTIVE = 5.0  # candidates below which a posterior is not to be trusted
 
 
 class _Scored(NamedTuple):
-    """Candidates, what is left to weigh them by, and the free energy that has been accounted for."""
+    """Candidates, and what to weigh them by: G / gamma, less what the proposal has accounted for."""
 
     z: Tensor  # (M, K) or (n, M, K)
     logits: Tensor  # (n, M), with the candidates' own weights
-    settled: Tensor  # (n,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,8 @@ class Posterior:
     the transport potential of the causes as w, these are the rows of an entropic plan between observations and causes.
 
     Attributes:
-        forward: A, what a cause looks like: (n, K) -> (n, ...). A `LinearForward` is conditioned on exactly.
+        forward: A, what a cause looks like: (n, K) -> (n, ...). A `LinearForward` is conditioned on exactly, and so is the
+            linear part of a `PartlyLinearForward`.
         reference: kappa, where candidates come from.
         potential: w, how welcome a cause is: a function (n, K) -> (n,), or with `SampleReference` the values (M,) at its
             points; zero when left out. A constant added to it changes nothing but the free energy.
@@ -125,8 +127,10 @@ class Posterior:
         Args:
             x: Observations, shape (n, ...), in the space of A's values.
             count: M, a thousand when left out; all points of a `SampleReference`.
-            proposal: "reference" draws from kappa; "conditioned" from kappa given x, exactly, which takes a `LinearForward`
-                and a `GaussianReference` and leaves only the potential to weigh; "auto" does so where it can.
+            proposal: "reference" draws from kappa; "conditioned" draws what A is linear in from kappa given x, exactly, which
+                takes a `GaussianReference` and a `LinearForward`, and leaves only the potential to weigh, or a
+                `PartlyLinearForward`, whose other numbers are drawn from kappa and weighed with the last ones integrated
+                out; "auto" does so where it can.
             generator: Source of randomness; a freshly seeded one when left out.
             least_effective: An `EffectiveSizeWarning` is given where an observation has fewer effective candidates.
 
@@ -143,17 +147,56 @@ class Posterior:
             msg = f"Utilities must be finite somewhere: got none for {int((~log_mass.isfinite()).sum())} observations. Look at the values of `forward` and `potential`."
             raise FloatingPointError(msg)
         weights = (scored.logits - log_mass[:, None]).exp()
-        found = Reweighted(z=scored.z, weights=weights, free_energy=scored.settled - self.gamma * log_mass)
-        least = float(found.effective_size.min())
-        if least < least_effective:
-            few = int((found.effective_size < least_effective).sum())
-            warnings.warn(
-                f"{few} of {len(x)} observations have fewer than {least_effective:g} effective candidates, the least {least:.1f} of "
-                f"{weights.shape[1]}. Draw more, raise `gamma`, centre the reference nearer to the causes, or use `langevin`.",
-                EffectiveSizeWarning,
-                stacklevel=3,  # past no_grad
-            )
+        found = Reweighted(z=scored.z, weights=weights, free_energy=-self.gamma * log_mass)
+        _warn_of_few(found.effective_size, weights.shape[1], least_effective)
         return found
+
+    @torch.no_grad()
+    def sample(
+        self,
+        x: Tensor,
+        draws: int,
+        *,
+        count: int | None = None,
+        generator: torch.Generator | None = None,
+        least_effective: float = LEAST_EFFECTIVE,
+    ) -> Tensor:
+        """Causes drawn from q*(z | x_i).
+
+        Candidates are drawn again by weight. With a `PartlyLinearForward` only the first numbers are: the linear ones are
+        integrated out of the weights, and drawn anew each time from their Gaussian given the first.
+
+        Args:
+            x: Observations, shape (n, ...).
+            draws: Causes for each.
+            count: M, candidates that they are chosen from; a thousand when left out.
+            generator: Source of randomness; a freshly seeded one when left out.
+            least_effective: As for `reweight`.
+
+        Returns:
+            Shape (n, draws, K).
+
+        Raises:
+            ValueError: A potential that depends on the linear numbers of a `PartlyLinearForward`.
+
+        Example:
+            >>> forward = PartlyLinearForward(lambda h: h.abs(), torch.eye(1))
+            >>> posterior = Posterior(forward, GaussianReference(torch.zeros(2)), gamma=0.01)
+            >>> z = posterior.sample(torch.ones(5, 1), 4, generator=torch.Generator().manual_seed(0))
+            >>> bool((z[..., 0].abs() + z[..., 1] - 1.0).abs().max() < 0.5)
+            True
+        """
+        generator, x = seeded(generator), check_observations(x)
+        check_count(draws, "draws")
+        if self._linear() is None or isinstance(self.forward, LinearForward):
+            return self.reweight(x, count, generator=generator, least_effective=least_effective).sample(
+                draws, generator=generator
+            )
+        count = check_count(1000 if count is None else count, "count")
+        at_once = max(1, AT_ONCE // (count * self.forward.matrix.shape[1]))
+        parts = [self._sampled(part, draws, count, generator) for part in x.split(at_once)]
+        _warn_of_few(torch.cat([effective for _, effective in parts]), count, least_effective)
+        return torch.cat([z for z, _ in parts])
 
     def free_energy(
         self,
@@ -181,7 +224,7 @@ class Posterior:
             Shape (n,), units of G.
         """
         scored = self._scored(x, count, proposal, seeded(generator))
-        return scored.settled - self.gamma * scored.logits.logsumexp(1)
+        return -self.gamma * scored.logits.logsumexp(1)
 
     @torch.no_grad()
     def langevin(
@@ -300,19 +343,16 @@ class Posterior:
     # How it is found ---------------------------------------------------------------------------------
 
     def _scored(self, x: Tensor, count: int | None, proposal: str, generator: torch.Generator) -> _Scored:
-        """Candidates from the proposal, with logits G / gamma + log weight less what the proposal has settled."""
+        """Candidates from the proposal, with logits G / gamma + log weight, or what the proposal leaves of them."""
         x = check_observations(x)
-        can = isinstance(self.forward, LinearForward) and isinstance(self.reference, GaussianReference)
-        can = can and isinstance(self.observation, Direct)
         check_choice(proposal, "proposal", ("auto", "reference", "conditioned"))
-        if proposal == "conditioned" and not can:
-            msg = "`proposal` 'conditioned' takes a LinearForward, seen directly, and a GaussianReference: got others. Use 'reference'."
-            raise ValueError(msg)
-        if can and proposal != "reference":
+        if proposal != "reference" and self._linear() is not None:
             return self._conditioned(x, count, generator)
+        if proposal == "conditioned":
+            msg = "`proposal` 'conditioned' takes a LinearForward or a PartlyLinearForward, and a GaussianReference: got others. Use 'reference'."
+            raise ValueError(msg)
         drawn = self.reference.draw(x, count, generator)
-        logits = self._utilities(x, drawn) / self.gamma + drawn.log_weights
-        return _Scored(drawn.z, logits, torch.zeros(len(x), dtype=logits.dtype, device=logits.device))
+        return _Scored(drawn.z, self._utilities(x, drawn) / self.gamma + drawn.log_weights)
 
     def _utilities(self, x: Tensor, drawn: Candidates) -> Tensor:
         """G of every candidate for every observation, shape (n, M)."""
@@ -331,25 +371,58 @@ class Posterior:
             return torch.zeros((), dtype=drawn.z.dtype, device=drawn.z.device)
         return self.potential(drawn.z.flatten(0, -2)).reshape(drawn.z.shape[:-1])
 
+    def _linear(self) -> tuple[LinearForward | PartlyLinearForward, GaussianReference] | None:
+        """Forward model and reference, where that can be conditioned on."""
+        forward, reference = self.forward, self.reference
+        can = isinstance(forward, LinearForward | PartlyLinearForward) and isinstance(reference, GaussianReference)
+        return (forward, reference) if can else None
+
     def _conditioned(self, x: Tensor, count: int | None, generator: torch.Generator) -> _Scored:
-        """Candidates from N(m, P^-1) ∝ kappa exp(-misfit / gamma), whose free energy is known; w is left to weigh by."""
-        assert isinstance(self.forward, LinearForward), "this is our bug: conditioned on something else"
-        assert isinstance(self.reference, GaussianReference), "this is our bug: conditioned under something else"
-        matrix, beta, gamma = self.forward.matrix, self.reference.precision, self.gamma
-        count, size = check_count(1000 if count is None else count, "count"), self.forward.matrix.shape[1]
-        centre, misfit = self.reference.mean(x), self.forward.misfit(x)
-        precision = beta * torch.eye(size, dtype=x.dtype, device=x.device) + self.lam / gamma * matrix.T @ matrix
-        lower = torch.linalg.cholesky(precision)  # P = L L'
-        right = beta * centre + self.lam / gamma * misfit @ matrix  # (n, K)
-        mean = torch.cholesky_solve(right[..., None], lower)[..., 0]
-        noise = normal((count, size), generator, x)
-        z = mean[:, None] + torch.linalg.solve_triangular(lower.T, noise.T, upper=True).T  # (n, M, K)
-        still = self.lam * misfit.square().sum(1) + gamma * beta * centre.square().sum(-1)
-        log_volume = 2.0 * lower.diagonal().log().sum() - size * math.log(beta)
-        settled = 0.5 * (still - gamma * (right * mean).sum(1) + gamma * log_volume)
-        drawn = Candidates(z, torch.full((count,), -math.log(count), dtype=x.dtype, device=x.device))
-        logits = (self._welcome(drawn) / gamma + drawn.log_weights).expand(len(x), count)
-        return _Scored(z, logits, settled)
+        """Candidates whose linear numbers are drawn given the others; w is left to weigh by."""
+        linear = self._linear()
+        assert linear is not None, "this is our bug: conditioned on something else"
+        count = check_count(1000 if count is None else count, "count")
+        given = condition(*linear, self.observation, x, (self.lam, self.gamma), count, generator)
+        t = given.draw(given.half, normal((given.half.shape[1], count), generator, x))
+        z = torch.cat([given.head.expand(len(x), count, given.head.shape[-1]), t], dim=-1)
+        drawn = Candidates(z, even(count, x))
+        return _Scored(z, self._welcome(drawn) / self.gamma + drawn.log_weights - given.energy)
+
+    def _sampled(self, x: Tensor, draws: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """First numbers drawn by weight, then the linear ones, anew each time: (n, draws, K); and effective sizes."""
+        linear = self._linear()
+        assert linear is not None, "this is our bug: conditioned on something else"
+        given = condition(*linear, self.observation, x, (self.lam, self.gamma), count, generator)
+        still = torch.cat([given.head, given.head.new_zeros(*given.head.shape[:-1], given.half.shape[1])], dim=-1)
+        w = self._welcome(Candidates(still, even(count, x)))
+        weights = (w / self.gamma - given.energy).softmax(1)  # (n, M)
+        chosen = torch.multinomial(weights.to(generator.device), draws, replacement=True, generator=generator).to(
+            x.device
+        )
+        half = given.half.gather(2, chosen[:, None].expand(-1, given.half.shape[1], -1))  # (n, L, draws)
+        t = given.draw(half, normal(tuple(half.shape), generator, x))
+        head = given.head[chosen] if still.ndim == 2 else given.head[torch.arange(len(x))[:, None], chosen]
+        z = torch.cat([head, t], dim=-1)
+        if self.potential is not None:
+            expected = w[chosen] if still.ndim == 2 else w.gather(1, chosen)
+            if not torch.allclose(
+                self._welcome(Candidates(z, even(draws, x))), expected, rtol=1e-3, atol=1e-3 * self.gamma
+            ):
+                msg = "`sample` needs a potential that does not depend on the numbers that A is linear in: got one that does. Use `reweight`, or `langevin`."
+                raise ValueError(msg)
+        return z, 1.0 / weights.square().sum(1)
+
+
+def _warn_of_few(effective: Tensor, count: int, least: float) -> None:
+    """Say where posteriors rest on fewer candidates than they should."""
+    few = int((effective < least).sum())
+    if few:
+        warnings.warn(
+            f"{few} of {len(effective)} observations have fewer than {least:g} effective candidates, the least {float(effective.min()):.1f} of "
+            f"{count}. Draw more, raise `gamma`, centre the reference nearer to the causes, or use `langevin`.",
+            EffectiveSizeWarning,
+            stacklevel=4,  # past no_grad
+        )
 
 
 def check_observations(x: Tensor) -> Tensor:

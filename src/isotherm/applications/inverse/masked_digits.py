@@ -39,7 +39,14 @@ class MaskedImages:
 
     def first(self, count: int) -> MaskedImages:
         """The first of them."""
-        return MaskedImages(y=self.y[:count], mask=self.mask[:count], truth=self.truth[:count], noise=self.noise)
+        return self._part(slice(None, count))
+
+    def last(self, count: int) -> MaskedImages:
+        """The last of them."""
+        return self._part(slice(len(self.y) - count, None))
+
+    def _part(self, part: slice) -> MaskedImages:
+        return MaskedImages(y=self.y[part], mask=self.mask[part], truth=self.truth[part], noise=self.noise)
 
 
 def masked_digits(*, opening: float = 90.0, noise: float = 0.05, seed: int = 0) -> tuple[MaskedImages, MaskedImages]:
