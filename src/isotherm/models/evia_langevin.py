@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from isotherm.models.model import Batch
 
 BEST_ACCEPTANCE = 0.574  # of MALA, in many dimensions
+COOLINGS = 16  # temperatures on the way down, in the warm-up
 KEPT = 50  # draws of each chain, outside training
 LARGEST_R_HAT = 1.1
 
@@ -62,7 +63,7 @@ class LangevinEVIA(AbstractBoltzmann):
             and time that of K more derivatives of A for each observation.
         start: Where chains begin: "encoder", at e(x); "prior"; or "replay", where the chains of this row of the data ended.
         memory: Rows of the data, with start="replay".
-        answer_warm_up: Steps that chains take and forget, outside training.
+        answer_warm_up: Steps that chains take and forget, outside training; with gamma_start they cool down from there.
         answer_steps: Steps that they take then.
         observe: What is seen of A(z); see `EVIA`.
         seed: Root of all randomness.
@@ -213,6 +214,15 @@ class LangevinEVIA(AbstractBoltzmann):
             self.replay[rows] = chains.last.transpose(0, 1).to(self.replay)
         return chains.last, acceptance
 
+    def _cooled(self, x: Tensor, code: Tensor, start: Tensor, generator: torch.Generator) -> Tensor:
+        """Where chains end that are warmed up from gamma_start down to gamma, (C, n, K): while it is hot they get everywhere."""
+        each = math.ceil(self.answer_warm_up / COOLINGS)
+        for stage in range(COOLINGS):
+            posterior = self.posterior().at(self.temperature(stage / (COOLINGS - 1)))
+            settings = self._langevin(self._geometry(posterior, code, x), steps=each, thin=each)
+            start = posterior.langevin(x, settings, start=start, generator=generator).last
+        return start
+
     def _geometry(self, posterior: Posterior, code: Tensor, x: Tensor) -> Tensor | None:
         """The chains' preconditioner at e(x), (n, K, K): it depends on x alone, and chains stay exact."""
         return None if self.preconditioner == "none" else posterior.covariance_at(code, x)
@@ -289,10 +299,12 @@ class LangevinEVIA(AbstractBoltzmann):
         """
         packed = self.check_batch(x)
         code, thin = self.encoder(packed), math.ceil(self.answer_steps / KEPT)
-        shape = self._geometry(self.posterior(), code, packed)
-        settings = self._langevin(shape, steps=self.answer_steps, thin=thin, warm_up=self.answer_warm_up)
-        start = self._starts(code, max(4, self.chains))
         generator = generator or self.streams["posterior"]
+        start, warm_up = self._starts(code, max(4, self.chains)), self.answer_warm_up
+        if self.gamma_start is not None and warm_up:
+            start, warm_up = self._cooled(packed, code, start, generator), 0
+        shape = self._geometry(self.posterior(), code, packed)
+        settings = self._langevin(shape, steps=self.answer_steps, thin=thin, warm_up=warm_up)
         chains = self.posterior().langevin(packed, settings, start=start, generator=generator)
         worst = chains.r_hat.amax(1)  # (n,)
         apart = ~(worst < LARGEST_R_HAT)  # chains that never moved have none

@@ -374,8 +374,9 @@ class Posterior:
     def _linear(self) -> tuple[LinearForward | PartlyLinearForward, GaussianReference] | None:
         """Forward model and reference, where that can be conditioned on."""
         forward, reference = self.forward, self.reference
-        can = isinstance(forward, LinearForward | PartlyLinearForward) and isinstance(reference, GaussianReference)
-        return (forward, reference) if can else None
+        if isinstance(forward, LinearForward | PartlyLinearForward) and isinstance(reference, GaussianReference):
+            return forward, reference
+        return None
 
     def _conditioned(self, x: Tensor, count: int | None, generator: torch.Generator) -> _Scored:
         """Candidates whose linear numbers are drawn given the others; w is left to weigh by."""

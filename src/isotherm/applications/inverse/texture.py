@@ -13,6 +13,8 @@ from isotherm.posterior import GaussianReference, PartlyLinearForward, Posterior
 from isotherm.posterior.observation import hartley
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from isotherm.applications.inverse.masked_digits import MaskedImages
     from isotherm.models import EVIA
 
@@ -28,11 +30,20 @@ def reheated(posterior: Posterior, gamma: float) -> Posterior:
 
     Returns:
         The same law of causes, with another price of misfit.
+
+    Raises:
+        TypeError: A potential that is known at points alone.
     """
-    welcome, scale = posterior.potential, gamma / posterior.gamma
-    assert not isinstance(welcome, Tensor), "this is our bug: potentials at points say nothing of other causes"
-    potential = None if welcome is None else lambda z: scale * welcome(z)
-    return replace(posterior, potential=potential, gamma=gamma)
+    return replace(posterior, potential=_welcome(posterior, gamma / posterior.gamma, None), gamma=gamma)
+
+
+def _welcome(posterior: Posterior, scale: float, first: int | None) -> Callable[[Tensor], Tensor] | None:
+    """w of the first numbers of a cause, all when left out, times a scale."""
+    w = posterior.potential
+    if isinstance(w, Tensor):
+        msg = "A texture needs w as a function: got its values at points, of a model with critic='sinkhorn'. Train with 'dual', 'ratio' or 'none'."
+        raise TypeError(msg)
+    return None if w is None else lambda z: scale * w(z[:, :first])
 
 
 @torch.no_grad()
@@ -92,14 +103,14 @@ def textured(model: EVIA, deviation: float, noise: float) -> Posterior:
 
     Raises:
         ValueError: A deviation below the noise.
+        TypeError: A critic that is known at points alone.
     """
     if deviation < noise:
         msg = f"`deviation` must be at least the noise of the measurement, {noise}: got {deviation}. Nothing is left for a texture."
         raise ValueError(msg)
     size = math.prod(model.shape)
-    cold = reheated(model.posterior(), model.lam * noise**2)
-    welcome = cold.potential
-    potential = None if welcome is None else lambda z: welcome(z[:, : model.latent])
+    hot, gamma = model.posterior(), model.lam * noise**2
+    potential = _welcome(hot, gamma / hot.gamma, model.latent)
     forward = PartlyLinearForward(model.decode, math.sqrt(deviation**2 - noise**2) * torch.eye(size))
     reference = GaussianReference(torch.zeros(model.latent + size))
-    return replace(cold, forward=forward, reference=reference, potential=potential)
+    return replace(hot, forward=forward, reference=reference, potential=potential, gamma=gamma)
