@@ -298,12 +298,15 @@ class Posterior:
         if not isinstance(self.reference, GaussianReference):
             msg = f"`covariance_at` needs a GaussianReference, which has a precision: got {type(self.reference).__name__}."
             raise TypeError(msg)
-        along = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-
-        def seen(direction: Tensor) -> Tensor:
-            return self.observation.apply(x, torch.func.jvp(self.forward, (z,), (direction.expand_as(z),))[1])
-
-        columns = torch.func.vmap(seen)(along).flatten(2).transpose(0, 1)  # (n, K, D)
+        size = z.shape[1]
+        along = torch.eye(size, dtype=z.dtype, device=z.device)
+        with torch.enable_grad():  # J v as the derivative of J' u . v by u
+            wide = z.detach().repeat_interleave(size, dim=0).requires_grad_()
+            values = self.observation.apply(x.repeat_interleave(size, dim=0), self.forward(wide))
+            u = torch.zeros_like(values, requires_grad=True)
+            (back,) = torch.autograd.grad(values, wide, u, create_graph=True)
+            (columns,) = torch.autograd.grad((back * along.repeat(len(z), 1)).sum(), u)
+        columns = columns.flatten(1).unflatten(0, (-1, size))  # (n, K, D)
         precision = self.reference.precision * along + self.lam / self.gamma * columns @ columns.mT
         return torch.cholesky_inverse(torch.linalg.cholesky(precision))
 
