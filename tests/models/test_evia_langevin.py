@@ -182,3 +182,65 @@ def test_half_precision_is_for_networks_alone():
     found["loss"].backward()
     assert {value.dtype for value in found.values()} == {torch.float32}
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_chains_in_the_geometry_of_the_decoder_meet_where_it_is_cold():
+    """Twenty numbers, gamma = 0.01: the closed form with "gauss-newton", chains apart without."""
+    matrix = torch.randn(30, 20, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    matrix = matrix * torch.logspace(0, -1.5, 20, dtype=torch.float64)
+    x = torch.randn(3, 20, generator=torch.Generator().manual_seed(2), dtype=torch.float64) @ matrix.T
+    known = LinearGaussianPosterior(matrix=matrix, lam=1.0, gamma=0.01)
+
+    def made(preconditioner: str, step: float) -> LangevinEVIA:
+        return LangevinEVIA(
+            (30,),
+            20,
+            widths=(8,),
+            gamma=0.01,
+            critic="none",
+            chains=20,
+            chain_step=step,
+            start="prior",
+            preconditioner=preconditioner,
+            answer_steps=500,
+            decoder=Linear(matrix),
+        ).double()
+
+    chains = made("gauss-newton", 0.8).posterior_chains(x)
+    assert float(chains.r_hat.max()) < 1.1
+    torch.testing.assert_close(chains.mean, known.mean(x), atol=0.05, rtol=0.0)
+    torch.testing.assert_close(chains.covariance, known.covariance.expand(3, 20, 20), atol=0.1, rtol=0.0)
+    with pytest.warns(ChainsWarning, match="3 of 3"):
+        made("none", 0.002).posterior_chains(x)
+    replayed = made("gauss-newton", 0.8)
+    assert 0.3 < float(replayed.step(x)["acceptance"]) < 1.0
+
+
+class TwoWells(nn.Module):
+    """A(z) = (z^2 - 1, 0.4 z): x = (0, 0.4) is z = 1, and z = -1 is nearly as good."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cat([z.square() - 1.0, 0.4 * z], dim=1)
+
+
+@pytest.mark.parametrize("gamma_start", [None, 2.0])
+def test_chains_that_cool_down_find_the_better_well(gamma_start: float | None):
+    """At gamma = 0.02 the worse well weighs e^-16 of the better: chains that begin cold in it stay there."""
+    model = LangevinEVIA(
+        (2,),
+        1,
+        widths=(8,),
+        gamma=0.02,
+        gamma_start=gamma_start,
+        critic="none",
+        chain_step=0.02,
+        chains=100,
+        start="prior",
+        answer_warm_up=1600,
+        answer_steps=50,
+        decoder=TwoWells(),
+    ).double()
+    with pytest.warns(ChainsWarning):
+        chains = model.posterior_chains(torch.tensor([[0.0, 0.4]], dtype=torch.float64))
+    wrong = float((chains.last < 0.0).double().mean())
+    assert (wrong > 0.4) if gamma_start is None else (wrong < 0.25)

@@ -173,10 +173,10 @@ def test_chains_in_the_geometry_of_each_posterior_meet():
     assert float((covariance[0] - covariance[1]).abs().max()) > 0.01
     settings = {"steps": 400, "warm_up": 100, "thin": 4}
     chains = posterior.langevin(
-        x, Langevin(step=0.9, preconditioner=covariance, **settings), chains=200, generator=seeded()
+        x, Langevin(step=0.9, preconditioner=covariance, **settings), chains=80, generator=seeded()
     )
     assert float(chains.acceptance.mean()) > 0.4
     assert float(chains.r_hat.max()) < 1.05
-    torch.testing.assert_close(chains.covariance, covariance, atol=0.03, rtol=0.0)
+    torch.testing.assert_close(chains.covariance, covariance, atol=0.05, rtol=0.0)
     plain = posterior.langevin(x, Langevin(step=0.002, **settings), chains=20, generator=seeded())
     assert float(plain.r_hat.max()) > 1.5
