@@ -12,15 +12,25 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from isotherm.applications.inverse import Families, Judgement, MaskedImages, families_of, judge, masked_digits
+from isotherm.applications.inverse import (
+    Families,
+    Judgement,
+    MaskedImages,
+    families_of,
+    judge,
+    masked_digits,
+    textured,
+    unexplained,
+)
 from isotherm.applications.inverse.masked_digits import TRAINED_ON
+from isotherm.applications.inverse.texture import reheated
 from isotherm.cli.main import OK
 from isotherm.cli.outputs import staged
 from isotherm.cli.progress import Task, progress_bars
 from isotherm.cli.show import show_files
 from isotherm.cli.threads import cpu_threads
 from isotherm.models import EVIA, Training
-from isotherm.posterior import EffectiveSizeWarning, Posterior, Reweighted
+from isotherm.posterior import EffectiveSizeWarning, Posterior
 from isotherm.report.figures import coverage_figure, curves_figure, family_figure, heat_figure
 from isotherm.report.files import check_outputs, save_figure, write_json
 from isotherm.report.page import write_story
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {"latent": 6, "widths": (128, 128), "gamma": 0.04, "gamma_start": 0.5, "critic": "dual", "candidates": 1024}
 STEPS = 1000
+HELD_BACK = 6  # one in so many masked digits is not trained on: it tells what the decoder leaves unexplained
 CANDIDATES = 8192  # outside training
 DRAWS = 200  # for each digit that is judged
 SHOWN = 7  # digits
@@ -48,35 +59,39 @@ double wedge, and each digit's wedge points elsewhere, as in tomography, where a
 has seen {trained:,} such observations, and not one whole digit.
 
 EVIA learns a decoder from {latent} numbers to a picture, so that the causes of all observations together are normal noise: \
-transport of the data to noise, at a temperature. What comes with it is a posterior for each observation, a family of \
+transport of the data to noise, at a temperature. So few numbers cannot say all of a digit. How much they leave out is found from \
+{kept} more observations, by hiding measured frequencies: {deviation:.2f} for each. It becomes a texture, {pixels} numbers more, and \
+the temperature becomes that of the measurement's noise. What comes with it is a posterior for each observation, a family of \
 causes weighted by how well they explain what was measured. Where the data say nothing, its members differ.
 
 What follows was judged on {held} digits that were not trained on; only here their whole pictures are used."""
 WORDS = {
-    "Temperature, γ": "How much misfit is put up with. Over the price of misfit, lam, it is the variance of what the decoder "  # noqa: RUF001
+    "Temperature, γ": "How much misfit is put up with. Over the price of misfit, lam, it is the variance of what causes "  # noqa: RUF001
     "cannot explain. Cold, one answer; hot, any digit, whatever was observed.",
+    "Texture": "What the decoder's few numbers leave out of a picture, taken to be white: a number for each pixel, of the same "
+    "strength everywhere. Given the few, it is Gaussian and needs no search.",
     "Coefficient": "Of the orthonormal Fourier transform. The mean square of a picture's coefficients is that of its pixels.",
     "Spread": "Standard deviation within a family, root of the mean square over coefficients.",
     "Effective candidates": f"Posteriors are weights on {CANDIDATES} draws of causes; the inverse sum of squared weights says how "
     "many count.",
     "Interval, coverage": "Between the 5 % and the 95 % quantile of a family lies the truth in 90 % of all cases, if the family is "
-    "calibrated. Members carry the noise that the model says pictures have around the decoder's.",
+    "calibrated.",
 }
 
 
 FAMILIES = """Left to right: the frequencies that were measured (white; the mean is in the middle), the picture that they alone \
 make, five members of the family, their mean, their standard deviation (darker is less sure), and the truth, which the model \
-has not seen. Members are the decoder's pictures with the measured frequencies put in: what was measured, all have in common."""
-DIAL = """One digit at temperatures from cold to hot, with the same decoder: the family's mean, and two of its members. Cold, all \
-members are one; hot, they are whatever the prior holds. The decoder's pictures alone, without what was measured. Below, how far \
+has not seen. Members are the decoder's pictures as they are. Nothing is put into them: they agree with what was measured to \
+within its noise, and are grainy where it says nothing, for there the texture is anything."""
+DIAL = """One digit at temperatures from cold to hot, with the same decoder and without a texture: the family's mean, and two of its \
+members. Cold, all members are one; hot, they are whatever the prior holds. Below, how far \
 families spread, over {judged} digits: further where nothing was measured, until the prior alone speaks."""
-COVERAGE = """How often the truth lies in intervals of the family, over all coefficients that were not measured. Pictures predicted \
-carry the noise that the model says pictures have around the decoder's. The decoder's alone leave it out: they are far too sure, \
-for most of what is not known is not in {latent} numbers."""
+COVERAGE = """How often the truth lies in intervals of the family, over all coefficients that were not measured. Members are the \
+decoder's pictures with their texture. Without it the decoder's {latent} numbers are far too sure, for most of what is not known \
+of a digit is not in them."""
 TRAINING = """The dual value falls with the temperature and with learning; effective candidates say how many of a thousand draws explain \
 an observation; information is what a cause says of its observation."""
 JUDGED_BY_HEAT = 100  # digits
-NORMAL_95 = 1.645  # the 95 % quantile of N(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +102,21 @@ class Answers:
         data: Observations that were held out.
         families: Of each.
         judgement: Of all.
+        smooth: The judgement of families without a texture, at the temperature of the training.
+        deviation: Of pictures from those of the decoder, per coefficient.
         effective_size: Candidates that a family rests on, the median.
         history: Numbers of the training, by name.
-        seconds: Of training and answering.
+        kept: Masked digits that were not trained on.
     """
 
     data: MaskedImages
     families: Families
     judgement: Judgement
+    smooth: Judgement
+    deviation: float
     effective_size: float
     history: dict[str, list[float]]
-    seconds: float
+    kept: int
 
 
 def demo_evia(output: Path, *, is_overwriting: bool, seed: int, threads: int) -> int:
@@ -118,20 +137,14 @@ def demo_evia(output: Path, *, is_overwriting: bool, seed: int, threads: int) ->
     with cpu_threads(threads), progress_bars() as bars, warnings.catch_warnings():
         warnings.simplefilter("ignore", EffectiveSizeWarning)  # the page says how many there are
         began = time.perf_counter()
-        history = fit(model, train, seed, Task(bars, "train"))
+        kept = len(train.y) // HELD_BACK
+        history = fit(model, train.first(len(train.y) - kept), seed, Task(bars, "train"))
         task = Task(bars, "draw families")
-        families = answer(model, model.posterior(), held, seed)
-        found = Answers(
-            data=held,
-            families=families,
-            judgement=judge(families, held),
-            effective_size=float(weighed(model.posterior(), model, held, seed).effective_size.median()),
-            history=history,
-            seconds=time.perf_counter() - began,
-        )
+        found = answers(model, train.last(kept), held, history, seed)
+        seconds = time.perf_counter() - began
         task.done()
         with staged(output) as folder:
-            write_files(folder, model, found, seed=seed, task=Task(bars, "draw and write"))
+            write_files(folder, model, found, seconds, seed=seed, task=Task(bars, "draw and write"))
     show_files({output / name: text for name, text in FILES.items()})
     return OK
 
@@ -162,29 +175,41 @@ def fit(model: EVIA, data: MaskedImages, seed: int, task: Task) -> dict[str, lis
     return history
 
 
-def weighed(posterior: Posterior, model: EVIA, data: MaskedImages, seed: int) -> Reweighted:
-    """Candidates and their weights.
+def answers(model: EVIA, kept: MaskedImages, held: MaskedImages, history: dict[str, list[float]], seed: int) -> Answers:
+    """What the decoder leaves out, and families with a texture for it.
 
     Args:
-        posterior: At any temperature.
-        model: Whose posterior it is.
-        data: Observations.
-        seed: Of the candidates.
+        model: Trained.
+        kept: Observations that it was not trained on.
+        held: Observations to answer.
+        history: Of the training.
+        seed: Of the draws.
 
     Returns:
-        For all observations.
+        Everything.
     """
-    generator = torch.Generator().manual_seed(seed)
-    return posterior.reweight(model.check_batch(data.batch), CANDIDATES, generator=generator)
+    deviation = unexplained(model, kept, seed=seed)
+    families = answer(textured(model, deviation, held.noise), held, seed)
+    coarse = reheated(model.posterior(), model.lam * deviation**2)  # the same law of the first numbers
+    x, generator = model.check_batch(held.batch), torch.Generator().manual_seed(seed)
+    return Answers(
+        data=held,
+        families=families,
+        judgement=judge(families, held),
+        smooth=judge(answer(model.posterior(), held, seed), held),
+        deviation=deviation,
+        effective_size=float(coarse.reweight(x, CANDIDATES, generator=generator).effective_size.median()),
+        history=history,
+        kept=len(kept.y),
+    )
 
 
 @torch.no_grad()
-def answer(model: EVIA, posterior: Posterior, data: MaskedImages, seed: int) -> Families:
+def answer(posterior: Posterior, data: MaskedImages, seed: int) -> Families:
     """Families of images for all observations, from a posterior at any temperature.
 
     Args:
-        model: For its decoder.
-        posterior: Of that model.
+        posterior: Of the model, with a texture or without.
         data: Observations.
         seed: Of the draws.
 
@@ -192,8 +217,9 @@ def answer(model: EVIA, posterior: Posterior, data: MaskedImages, seed: int) -> 
         The families.
     """
     generator = torch.Generator().manual_seed(seed)
-    z = weighed(posterior, model, data, seed).sample(DRAWS, generator=generator)
-    decoded = model.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+    x = posterior.observation.pack(data.batch)
+    z = posterior.sample(x, DRAWS, count=CANDIDATES, generator=generator)
+    decoded = posterior.forward(z.flatten(0, 1)).unflatten(0, z.shape[:2])
     return families_of(decoded, data, model_noise=math.sqrt(posterior.gamma / posterior.lam), generator=generator)
 
 
@@ -211,9 +237,9 @@ def dial(model: EVIA, data: MaskedImages, seed: int) -> Figure:
     pictures: dict[str, list[Tensor]] = {"mean": [], "member": [], "another": []}
     spreads: dict[str, list[float]] = {"where nothing was measured": [], "where it was measured": []}
     data = data.first(JUDGED_BY_HEAT)
-    shown = int(answer(model, model.posterior(), data.first(SHOWN), seed).decoded.var(1).sum((1, 2)).argmax())
+    shown = int(answer(model.posterior(), data.first(SHOWN), seed).decoded.var(1).sum((1, 2)).argmax())
     for gamma in TEMPERATURES:
-        families = answer(model, model.posterior().at(gamma), data, seed)
+        families = answer(model.posterior().at(gamma), data, seed)
         members = families.decoded[shown]
         for rows, picture in zip(pictures.values(), (members.mean(0), members[0], members[1]), strict=True):
             rows.append(picture)
@@ -234,25 +260,26 @@ def table_of_families(found: Answers) -> Figure:
     Returns:
         A matplotlib figure.
     """
-    data, completed = found.data.first(SHOWN), found.families.completed[:SHOWN]
+    data, members = found.data.first(SHOWN), found.families.decoded[:SHOWN]
     columns = {"measured": data.mask, "seen": data.y}
-    columns |= {"members" if k == 0 else " " * k: completed[:, k] for k in range(5)}
-    columns |= {"mean": completed.mean(1), "spread": completed.std(1), "truth": data.truth}
+    columns |= {"members" if k == 0 else " " * k: members[:, k] for k in range(5)}
+    columns |= {"mean": members.mean(1), "spread": members.std(1), "truth": data.truth}
     return family_figure(columns, spreads=["spread"], masks=["measured"])
 
 
-def write_files(folder: Path, model: EVIA, found: Answers, *, seed: int, task: Task) -> None:
+def write_files(folder: Path, model: EVIA, found: Answers, seconds: float, *, seed: int, task: Task) -> None:
     """Write every file of `FILES`.
 
     Args:
         folder: Where, an existing folder.
         model: Trained.
         found: Its answers.
+        seconds: Of training and answering.
         seed: In use.
         task: Bar to move.
     """
     judged, history = found.judgement, found.history
-    coverages = {"pictures predicted": judged.coverage, "decoder's pictures alone": judged.decoded_coverage}
+    coverages = {"members": judged.decoded_coverage, "without a texture": found.smooth.decoded_coverage}
     curves = {
         "step": history["step"],
         "dual value": history["dual"],
@@ -275,15 +302,19 @@ def write_files(folder: Path, model: EVIA, found: Answers, *, seed: int, task: T
     task.show(0.6, "report")
     settings = {name: model.settings()[name] for name in (*SETTINGS, "lam", "penalty")}
     inputs = {"data": "scikit-learn digits", "noise of a measured coefficient": judged.noise, "seed": seed, **settings}
-    inputs |= {"steps": STEPS, "seconds of training and answering": round(found.seconds, 1)}
-    numbers = {"effective_size": found.effective_size, **asdict(judged)}
-    write_json(folder / "summary.json", {"command": "demo evia", "inputs": inputs, "judgement": numbers})
+    inputs |= {"steps": STEPS, "seconds of training and answering": round(seconds, 1)}
+    numbers = {"effective_size": found.effective_size, "deviation": found.deviation, **asdict(judged)}
+    numbers = {"judgement": numbers, "without_texture": asdict(found.smooth)}
+    write_json(folder / "summary.json", {"command": "demo evia", "inputs": inputs, **numbers})
     write_story(
         folder / "report.html",
         title=TITLE,
         introduction=INTRODUCTION.format(
             measured=100.0 * float(found.data.mask.mean()),
-            trained=TRAINED_ON,
+            trained=TRAINED_ON - found.kept,
+            kept=found.kept,
+            deviation=found.deviation,
+            pixels=math.prod(model.shape),
             latent=model.latent,
             held=len(found.data.y),
         ),
@@ -309,12 +340,12 @@ def answer_in_words(found: Answers) -> list[str]:
     """
     judged = found.judgement
     return [
-        f"Intervals of 90 % hold the truth in {100 * judged.coverage[0.9]:.0f} % of all coefficients that were not measured.",
+        f"Intervals of 90 % hold the truth in {100 * judged.decoded_coverage[0.9]:.0f} % of all coefficients that were not measured.",
+        f"Members agree with what was measured to within {judged.residual:.3f}, its noise being {judged.noise:.3f}. They differ by "
+        f"{judged.spread_measured:.2f} there, and by {judged.spread_missing:.2f} where nothing was measured.",
         f"Where nothing was measured, the family's mean is wrong by {judged.error_missing:.2f}, and zero, which the observation "
-        f"shows, by {judged.error_zero:.2f}. Intervals of 90 % are {judged.width:.2f} wide there, and "
-        f"{2.0 * NORMAL_95 * judged.noise:.2f} where the coefficient was measured.",
-        f"Pixels of the truth lie in intervals of 90 % in {100 * judged.pixel_coverage[0.9]:.0f} % of all cases. Half of the "
-        f"families rest on at least {found.effective_size:.0f} effective candidates.",
+        f"shows, by {judged.error_zero:.2f}.",
+        f"Half of the families rest on at least {found.effective_size:.0f} effective candidates of {CANDIDATES}.",
     ]
 
 
@@ -342,6 +373,6 @@ def rows_of(judged: Judgement) -> list[dict[str, str]]:
             "decoder's picture, away from the data": "",
             "noise": "",
             "mean, away from the truth": f"{judged.error_missing:.3f}",
-            "truth in 90 % intervals": f"{100 * judged.coverage[0.9]:.1f} %",
+            "truth in 90 % intervals": f"{100 * judged.decoded_coverage[0.9]:.1f} %",
         },
     ]

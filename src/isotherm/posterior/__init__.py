@@ -1,8 +1,8 @@
 """Which causes may have made this observation, and how sure is that? Boltzmann posteriors at a temperature.
 
 Read in this order: `posterior` (what it is, all that it can do), `reference` (where candidates come from), `forward` (what a
-cause would look like), `observation` (what is seen of that), `reweighting` (candidates and their weights), `langevin` (chains), `chains` (whether they can be
-trusted), `mode` (the cold end).
+cause would look like), `observation` (what is seen of that), `conditioning` (what is linear, integrated out), `reweighting`
+(candidates and their weights), `langevin` (chains), `chains` (whether they can be trusted), `mode` (the cold end).
 """
 
 from .chains import Chains as Chains
