@@ -96,6 +96,38 @@ def test_splits_cover_everything_once_and_follow_the_seed(tmp_path):
     assert len(load_data(tmp_path / "numbers.npy", share=0.5).test) == 25
 
 
+def test_validation_split_never_sees_what_is_held_out():
+    data = load_data("digits")
+    inner = data.validation_split(seed=1)
+    assert (len(inner.train), len(inner.test)) == (799, 399)
+    assert inner.shape == data.shape
+    assert inner.bounds == data.bounds
+
+    def rows(x, labels):
+        return sorted(map(tuple, torch.cat([x.flatten(1), labels[:, None]], 1).tolist()))
+
+    both = torch.cat([inner.train, inner.test]), torch.cat([inner.train_labels, inner.test_labels])
+    assert rows(*both) == rows(data.train, data.train_labels)  # each once, with its label
+
+
+def test_validation_split_has_every_class_alike_and_follows_the_seed():
+    data = load_data("digits")
+    first, again, other = (data.validation_split(share=0.25, seed=seed) for seed in (0, 0, 1))
+    expected = data.train_labels.bincount() * 0.25
+    assert (first.test_labels.bincount() - expected).abs().max() <= 1.0
+    assert torch.equal(first.test, again.test)
+    assert not torch.equal(first.test, other.test)
+
+
+def test_validation_split_without_classes():
+    data = load_data("2d:gaussian", count=50)
+    inner = data.validation_split(share=0.5)
+    assert inner.train_labels is None
+    assert (len(inner.train), len(inner.test)) == (20, 20)
+    with pytest.raises(ValueError, match="`share` must lie between 0 and 1"):
+        data.validation_split(share=1.0)
+
+
 def test_labels_stay_with_their_observations(tmp_path):
     x = np.arange(20)
     np.savez(tmp_path / "a.npz", x=np.stack([x, x], 1), labels=x % 3)

@@ -67,13 +67,46 @@ class DataSet:
         low, high = torch.cat([self.train.flatten(), self.test.flatten()]).aminmax()
         return float(low), float(high)
 
+    def validation_split(self, *, share: float = 1.0 / 3.0, seed: int = 0) -> DataSet:
+        """Data to choose settings by: the training data alone, a share of them held out in turn.
+
+        What this data set holds out is in neither part, so that it stays unseen until the choice is made.
+
+        Args:
+            share: Of the training data, held out; of each class alike where there are labels.
+            seed: Of the draw.
+
+        Returns:
+            A new data set, whose `train` and `test` together are the `train` of this one.
+
+        Raises:
+            ValueError: Fewer than two observations to learn from, or a share outside (0, 1).
+
+        Example:
+            >>> data = DataSet(name="line", description="", train=torch.arange(6.0)[:, None], test=torch.ones(2, 1))
+            >>> data.validation_split()
+            DataSet(line, validation: 4 to learn from, 2 held out, each 1)
+        """
+        train, test, train_labels, test_labels = split(
+            self.train, self.train_labels, share=share, seed=seed, name=self.name, strata=self.train_labels
+        )
+        return DataSet(
+            name=f"{self.name}, validation",
+            description=f"{self.description}; {len(test)} of the {len(self.train)} to learn from held out in turn, seed {seed}",
+            train=train,
+            test=test,
+            train_labels=train_labels,
+            test_labels=test_labels,
+            bounds=self.bounds,
+        )
+
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
         return f"DataSet({self.name}: {len(self.train)} to learn from, {len(self.test)} held out, each {shape})"
 
 
 def split(
-    x: Tensor, labels: Tensor | None, *, share: float, seed: int, name: str
+    x: Tensor, labels: Tensor | None, *, share: float, seed: int, name: str, strata: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Hold out a share of some observations, at random.
 
@@ -83,6 +116,8 @@ def split(
         share: Of those held out; at least one on each side.
         seed: Of the draw.
         name: What to call the source in messages.
+        strata: A number for each observation, such as its class; the share is held out of each number's observations, to
+            within one. Of all together when left out.
 
     Returns:
         train, test, train_labels, test_labels.
@@ -103,7 +138,12 @@ def split(
     _check_labels(labels, x, f"labels of {name}")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     held = min(max(round(share * len(x)), 1), len(x) - 1)
-    train, test = order[held:].sort().values, order[:held].sort().values
+    is_held = torch.arange(len(x)) < held
+    if strata is not None:
+        order = order[strata[order].argsort(stable=True)]
+        counts = torch.arange(len(x) + 1) * held // len(x)  # held among the first, at even steps
+        is_held = counts[1:] > counts[:-1]
+    train, test = order[~is_held].sort().values, order[is_held].sort().values
     if labels is None:
         return x[train], x[test], None, None
     return x[train], x[test], labels[train], labels[test]
