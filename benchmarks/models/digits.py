@@ -10,53 +10,61 @@ the 599 digits that no model has seen.
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import os
-import sys
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.models.baselines import BASELINES
-from benchmarks.models.results import heading, write
-from benchmarks.models.settings import DIGITS, LATENT, TRAINING, WIDTHS
+from benchmarks.models.gather import gather, parser
+from benchmarks.models.results import heading
+from benchmarks.models.settings import DIGITS, LATENT, TRAINING, WIDTHS, Row
 from isotherm.models import evaluate, load_data
 from isotherm.models.evaluation import measure_floors
 from isotherm.models.metrics import class_features
 from isotherm.models.training import Training
+
+if TYPE_CHECKING:
+    from isotherm.models.data import DataSet
 
 RESULT = "models-digits.json"
 QUICK = {"steps": 3, "batch_size": 64}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run all, write after every training, so that an interrupt loses one at most."""
-    options = parse(arguments)
-    began, seeds = time.time(), [int(seed) for seed in options.seeds.split(",")]
+    """Run all."""
+    words = parser("digits", "Models on digits.", seeds="0,1,2,3,4", result=RESULT)
+    words.add_argument("--only", default="", help="names of models and baselines, separated by commas")
+    options = words.parse_args(arguments)
     training = QUICK if options.quick else {}
     result = heading("models-digits", {"training": {**TRAINING, **training}, "latent": LATENT, "widths": WIDTHS})
     result["settings"]["models"] = {name: plain(row.settings) for name, row in DIGITS.items()}
     names = [name for name in (*BASELINES, *DIGITS) if not options.only or name in options.only.split(",")]
-    tasks = [(name, seed, training) for name in names for seed in seeds]
-    with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(run, *task) for task in tasks]):
-            row = done.result()
-            result["rows"].append(row)
-            result["rows"].sort(key=lambda row: (names.index(row["model"]), row["seed"]))
-            result["wall_s"] = time.time() - began
-            write(result, options.output, RESULT)
-            print(told(row), file=sys.stderr)
+    tasks = [(name, seed, training) for name in names for seed in options.seeds]
+    gather(result, run, tasks, options=options, name=RESULT, told=told)
 
 
 def run(name: str, seed: int, training: dict[str, Any]) -> dict[str, Any]:
-    """Train and measure one model, or one baseline."""
-    torch.set_num_threads(1)
-    data, began, row = load_data("digits"), time.perf_counter(), DIGITS.get(name)
+    """Train one model, or one baseline, and measure it on what is held out."""
+    return measured(name, DIGITS.get(name), load_data("digits"), seed=seed, training=training)
+
+
+def measured(
+    name: str, row: Row | None, data: DataSet, *, seed: int, training: dict[str, Any], draws: int = 1
+) -> dict[str, Any]:
+    """Train and measure a model, or the baseline of that name where there is no row.
+
+    Args:
+        name: Of the row or the baseline.
+        row: Model and settings.
+        data: What to learn from, and what to measure on.
+        seed: Of training and measurement.
+        training: What is other than in the row's training.
+        draws: Sets of generated observations.
+
+    Returns:
+        Metrics with floors, the form of the posteriors, seconds and warnings, ready for JSON.
+    """
+    began = time.perf_counter()
     if row is None:
         model = BASELINES[name](data.train, seed)
     else:
@@ -64,7 +72,7 @@ def run(name: str, seed: int, training: dict[str, Any]) -> dict[str, Any]:
         model.fit(data.train, Training(**{**row.trained_with(seed), **training}))
     seconds = time.perf_counter() - began
     features = class_features(data.train, data.train_labels, test=data.test, test_labels=data.test_labels)
-    settings: dict[str, Any] = {"draws": 1, "seed": seed, "features": features}
+    settings: dict[str, Any] = {"draws": draws, "seed": seed, "features": features}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = evaluate(model, data, floors=measure_floors(data, **settings), **settings).to_json()
@@ -92,17 +100,6 @@ def plain(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value if isinstance(value, (int, float, str, bool)) else repr(value) for name, value in settings.items()
     }
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.digits", description="Models on digits.")
-    parser.add_argument("--only", default="", help="names of models and baselines, separated by commas")
-    parser.add_argument("--seeds", default="0,1,2,3,4", help="one training each")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at once, one thread each")
-    parser.add_argument("--quick", action="store_true", help="a few steps of each: whether it runs")
-    parser.add_argument("--output", type=Path, help=f"JSON file, by default benchmarks/results/{RESULT}")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

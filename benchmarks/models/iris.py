@@ -11,17 +11,14 @@ told |x - y| from |x - y|^2, nor does it give a learning rate or a number of ste
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from benchmarks.models.results import heading, write
+from benchmarks.models.gather import gather, parser
+from benchmarks.models.results import heading
 from isotherm.divergences import Unroll, mmd, transport_cost
 from isotherm.models import load_data
 from isotherm.models.streams import Streams
@@ -102,47 +99,47 @@ def counts(model: Ellipsoids, x: Tensor, labels: Tensor) -> list[list[int]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run both costs at four temperatures."""
-    options = parse(arguments)
-    torch.set_num_threads(1)
-    began, data = time.time(), load_data("iris")
-    x, labels = (
-        torch.cat([data.train, data.test]).double(),
-        torch.cat([parts(data.train_labels), parts(data.test_labels)]),
-    )
+    options = parser("iris", "Ellipsoids on iris.", seeds="0,1,2", result=RESULT).parse_args(arguments)
     steps = 2 if options.quick else STEPS
     protocol = {"made": MADE, "iterations": ITERATIONS, "steps": steps, "learning_rate": LEARNING_RATE}
+    x, labels = irises()
     result = heading("models-iris", protocol)
-    result["published"] = PUBLISHED
+    result["published"], result["start"] = PUBLISHED, counts(Ellipsoids(start(x)), x, labels)
+    tasks = [(name, epsilon, seed, steps) for name in COSTS for epsilon in EPSILONS for seed in options.seeds]
+    gather(result, run, tasks, options=options, name=RESULT, told=told)
+
+
+def run(cost: str, epsilon: float, seed: int, steps: int) -> dict[str, Any]:
+    """Train three ellipsoids, and count."""
+    x, labels = irises()
+    model, value = fitted(x, start(x), epsilon, COSTS[cost], steps=steps, seed=seed)
+    volume = float(model.axes.detach().det().abs().mean())
+    found = {"counts": counts(model, x, labels), "loss": value, "volume": volume}
+    return {"cost": cost, "epsilon": f"{epsilon:g}", "seed": seed, **found}
+
+
+def irises() -> tuple[Tensor, Tensor]:
+    """All 150 with their classes, shapes (150, 3) and (150,)."""
+    data = load_data("iris")
+    x = torch.cat([data.train, data.test]).double()
+    return x, torch.cat([parts(data.train_labels), parts(data.test_labels)])
+
+
+def start(x: Tensor) -> Tensor:
+    """Centres by k-means, shape (3, D)."""
     starts: Any = 10
-    means = KMeans(3, n_init=starts, random_state=0).fit(x.numpy())
-    centres = torch.from_numpy(means.cluster_centers_)
-    result["start"] = counts(Ellipsoids(centres), x, labels)
-    for name, cost in COSTS.items():
-        for epsilon in EPSILONS:
-            for seed in [int(word) for word in options.seeds.split(",")]:
-                model, value = fitted(x, centres, epsilon, cost, steps=steps, seed=seed)
-                table = counts(model, x, labels)
-                volume = model.axes.detach().det().abs().mean()
-                row = {"cost": name, "epsilon": f"{epsilon:g}", "seed": seed, "counts": table, "loss": value}
-                result["rows"].append({**row, "volume": float(volume)})
-                result["wall_s"] = time.time() - began
-                write(result, options.output, RESULT)
-                print(f"{name} {epsilon:g} seed {seed}: {table}, volumes {float(volume):.2f}", file=sys.stderr)
+    return torch.from_numpy(KMeans(3, n_init=starts, random_state=0).fit(x.numpy()).cluster_centers_)
+
+
+def told(row: dict[str, Any]) -> str:
+    """A row in a line."""
+    return f"{row['cost']} {row['epsilon']} seed {row['seed']}: {row['counts']}, volumes {row['volume']:.2f}"
 
 
 def parts(labels: Tensor | None) -> Tensor:
     """The labels, which iris has."""
     assert labels is not None, "this is our bug: iris has classes"
     return labels
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.iris", description="Ellipsoids on iris.")
-    parser.add_argument("--seeds", default="0", help="of the noise")
-    parser.add_argument("--quick", action="store_true", help="two steps of each: whether it runs")
-    parser.add_argument("--output", type=Path, help=f"JSON file, by default benchmarks/results/{RESULT}")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,14 @@ variance of a coordinate of its codes should be 1, and is with "halves", which c
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.models.results import heading, write
+from benchmarks.models.gather import gather, parser
+from benchmarks.models.results import heading
 from isotherm.models import SinkhornAutoencoder, SinkhornGenerator
 from isotherm.models.streams import Streams
 from isotherm.models.training import Training
@@ -100,36 +97,27 @@ def of_codes(divergence: str, *, seed: int, training: dict[str, Any]) -> dict[st
 
 def main(arguments: list[str] | None = None) -> None:
     """Run both."""
-    options = parse(arguments)
-    torch.set_num_threads(1)
-    began, short = time.time(), {"steps": 2} if options.quick else {}
+    options = parser("variance", "Which loss keeps it?", seeds="0,1,2,3,4", result=RESULT).parse_args(arguments)
     result = heading(
         "models-variance", {"true": TRUE, "epsilon": EPSILON, "line": LINE, "codes": {**CODES, **CODE_TRAINING}}
     )
-    for seed in [int(word) for word in options.seeds.split(",")]:
-        for loss in EXPECTED:
-            result["rows"].append(on_a_line(loss, seed=seed, training={**LINE, **short}))
-            print(told(result["rows"][-1]), file=sys.stderr)
-        for divergence in ("halves", *SHRINKING):
-            result["rows"].append(of_codes(divergence, seed=seed, training={**CODE_TRAINING, **short}))
-            print(told(result["rows"][-1]), file=sys.stderr)
-        result["wall_s"] = time.time() - began
-        write(result, options.output, RESULT)
+    short = {"steps": 2} if options.quick else {}
+    cases = [("line", loss) for loss in EXPECTED] + [("codes", divergence) for divergence in ("halves", *SHRINKING)]
+    tasks = [(what, loss, seed, short) for seed in options.seeds for what, loss in cases]
+    gather(result, run, tasks, options=options, name=RESULT, told=told)
+
+
+def run(what: str, loss: str, seed: int, training: dict[str, Any]) -> dict[str, Any]:
+    """One training."""
+    if what == "line":
+        return on_a_line(loss, seed=seed, training={**LINE, **training})
+    return of_codes(loss, seed=seed, training={**CODE_TRAINING, **training})
 
 
 def told(row: dict[str, Any]) -> str:
     """A row in a line."""
     expected = "" if row["expected"] is None else f", expected {row['expected']:.3f}"
     return f"{row['what']}, {row['loss']}, seed {row['seed']}: variance {row['found']:.3f}{expected}"
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.models.variance", description="Which loss keeps it?")
-    parser.add_argument("--seeds", default="0,1,2,3,4", help="one training each")
-    parser.add_argument("--quick", action="store_true", help="two steps of each: whether it runs")
-    parser.add_argument("--output", type=Path, help=f"JSON file, by default benchmarks/results/{RESULT}")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
