@@ -6,8 +6,7 @@ from typing import Any
 
 Candidate = tuple[dict[str, Any], dict[str, Any]]
 
-COSINE = {"schedule": "cosine"}
-LARGE = {"steps": 2400, "batch_size": 512, "learning_rate": 3e-3}  # batches that hold most of the data
+LARGE = {"batch_size": 512, "learning_rate": 3e-3}  # batches that hold most of the data
 EVIA = {"debias": True, "candidates": 512}
 CHAINS = {"chains": 2, "chain_steps": 10, "answer_steps": 200, "answer_warm_up": 100}
 SHORT = {"steps": 600, "batch_size": 128}
@@ -15,50 +14,46 @@ SHORT = {"steps": 600, "batch_size": 128}
 CANDIDATES: dict[str, tuple[Candidate, ...]] = {
     "EVIA": (
         ({"gamma": 0.5, **EVIA}, {}),
-        ({"gamma": 0.5, **EVIA}, COSINE),
-        ({"gamma": 1.0, **EVIA}, COSINE),
-        ({"gamma": 2.0, **EVIA}, COSINE),
-        ({"gamma": 1.0, **EVIA}, {"steps": 1500, "batch_size": 512, "learning_rate": 3e-3, **COSINE}),
+        ({"gamma": 1.0, **EVIA}, {}),
+        ({"gamma": 2.0, **EVIA}, {}),
+        ({"gamma": 0.5, **EVIA}, LARGE),
+        ({"gamma": 1.0, **EVIA}, LARGE),
     ),
     "Sinkhorn generator": (
         ({"epsilon": 0.25}, LARGE),
-        ({"epsilon": 0.1}, {**LARGE, **COSINE}),
+        ({"epsilon": 0.1}, LARGE),
         ({"epsilon": 0.25, "loss": "halves"}, LARGE),
-        ({"epsilon": 0.25, "loss": "halves"}, {**LARGE, **COSINE}),
-        ({"epsilon": 0.1, "loss": "halves"}, {**LARGE, **COSINE}),
-        ({"epsilon": 0.05, "loss": "halves"}, {**LARGE, **COSINE}),
+        ({"epsilon": 0.1, "loss": "halves"}, LARGE),
+        ({"epsilon": 0.05, "loss": "halves"}, LARGE),
     ),
     "VAE": (
+        ({"gamma": 0.02}, {}),
         ({"gamma": 0.05}, {}),
-        ({"gamma": 0.05}, COSINE),
-        ({"gamma": 0.02}, COSINE),
-        ({"gamma": 0.1}, COSINE),
+        ({"gamma": 0.1}, {}),
     ),
     "WAE": (
+        ({"weight": 20.0}, {}),
         ({"weight": 50.0}, {}),
-        ({"weight": 50.0}, COSINE),
-        ({"weight": 100.0}, COSINE),
+        ({"weight": 100.0}, {}),
     ),
     "WAE-OT": (
+        ({"penalty": "ot", "weight": 5.0, "epsilon": 1.0}, {}),
         ({"penalty": "ot", "weight": 10.0, "epsilon": 1.0}, {}),
-        ({"penalty": "ot", "weight": 10.0, "epsilon": 1.0}, COSINE),
-        ({"penalty": "ot", "weight": 5.0, "epsilon": 1.0}, COSINE),
+        ({"penalty": "ot", "weight": 20.0, "epsilon": 1.0}, {}),
     ),
     "AAE": (
         ({"weight": 0.2, "flatness": 1.0, "pace": 2.0}, {}),
-        ({"weight": 0.2, "flatness": 1.0, "pace": 2.0}, COSINE),
-        ({"weight": 0.5, "flatness": 1.0, "pace": 2.0}, COSINE),
-        ({"weight": 0.5, "flatness": 5.0, "pace": 2.0}, COSINE),
+        ({"weight": 0.5, "flatness": 1.0, "pace": 2.0}, {}),
+        ({"weight": 0.5, "flatness": 5.0, "pace": 2.0}, {}),
     ),
     "SAE": (
         ({"weight": 5.0, "epsilon": 2.0}, {}),
-        ({"weight": 5.0, "epsilon": 2.0}, COSINE),
-        ({"weight": 10.0, "epsilon": 2.0}, COSINE),
-        ({"weight": 5.0, "epsilon": 1.0}, COSINE),
+        ({"weight": 10.0, "epsilon": 2.0}, {}),
+        ({"weight": 5.0, "epsilon": 1.0}, {}),
     ),
     "EVIA by chains": (
+        ({"gamma": 0.1, **CHAINS}, SHORT),
         ({"gamma": 0.2, **CHAINS}, SHORT),
-        ({"gamma": 0.2, **CHAINS}, {**SHORT, **COSINE}),
-        ({"gamma": 0.1, **CHAINS}, {**SHORT, **COSINE}),
+        ({"gamma": 0.4, **CHAINS}, SHORT),
     ),
 }

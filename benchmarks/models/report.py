@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models import digits, iris, variance
+import torch
+
+from benchmarks.models import choose, digits, iris, variance
 from benchmarks.models.baselines import BASELINES
 from benchmarks.models.settings import DIGITS
 from benchmarks.run import RESULTS
@@ -86,21 +88,38 @@ def family_table(result: dict[str, Any]) -> str:
 
 
 def iris_table(result: dict[str, Any]) -> str:
-    """Published counts beside ours, row by row of each 3 x 3 table."""
+    """Published counts beside ours, row by row of each 3 x 3 table; means over seeds."""
     costs = list(dict.fromkeys(row["cost"] for row in result["rows"]))
     table = [["epsilon", "published", *[f"ours, {name} distance" for name in costs]]]
     for epsilon, published in result["published"].items():
-        cells = [counts(published)]
+        cells = [counts([published])]
         for cost in costs:
-            found = [row for row in result["rows"] if row["cost"] == cost and row["epsilon"] == epsilon]
-            cells.append("; ".join(counts(row["counts"]) for row in found) or "–")
+            rows = [row for row in result["rows"] if row["cost"] == cost and row["epsilon"] == epsilon]
+            cells.append(counts([row["counts"] for row in rows]))
         table.append(["∞ (MMD)" if epsilon == "inf" else epsilon, *cells])
-    return markdown([*table, ["start (k-means)", "–", *[counts(result["start"])] * len(costs)]])
+    return markdown([*table, ["start (k-means)", "–", *[counts([result["start"]])] * len(costs)]])
 
 
-def counts(table: list[list[int]]) -> str:
-    """A 3 x 3 table in a cell."""
-    return "[" + " / ".join(" ".join(map(str, row)) for row in table) + "]"
+def counts(tables: list[list[list[int]]]) -> str:
+    """Means of 3 x 3 tables in a cell, and how far a table at most is from them."""
+    if not tables:
+        return "–"
+    found = torch.tensor(tables, dtype=torch.float64)  # (seed, ellipsoid, class)
+    mean = found.mean(0)
+    shown = " / ".join(" ".join(f"{count:.3g}" for count in row) for row in mean.tolist())
+    away = float((found - mean).abs().max())
+    return f"[{shown}] ± {away:.1f}" if away > 0.0 else f"[{shown}]"
+
+
+def choice_table(result: dict[str, Any]) -> str:
+    """The score of what was chosen, beside those of what was not."""
+    table = [["", "chosen", "its score", "scores of the others"]]
+    for name, [(best, settings), *others] in choose.rankings(result["rows"]).items():
+        words = [f"{key} {value}" for part in settings.values() for key, value in part.items()]
+        table.append(
+            [name, ", ".join(words) or "–", f"{best:.3f}", ", ".join(f"{mean:.3f}" for mean, _ in others) or "–"]
+        )
+    return markdown(table)
 
 
 def variance_table(result: dict[str, Any]) -> str:
@@ -134,6 +153,7 @@ def heading(result: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "choice": (choose.RESULT, choice_table),
     "digits": (digits.RESULT, digits_table),
     "family": (digits.RESULT, family_table),
     "iris": (iris.RESULT, iris_table),

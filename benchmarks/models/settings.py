@@ -8,7 +8,7 @@ from typing import Any
 from isotherm.models import AAE, EVIA, VAE, WAE, AbstractModel, LangevinEVIA, SinkhornAutoencoder, SinkhornGenerator
 
 LATENT, WIDTHS = 8, (256, 256)
-TRAINING = {"steps": 2500, "batch_size": 256, "learning_rate": 1e-3}
+TRAINING = {"steps": 1500, "batch_size": 256, "learning_rate": 2e-3, "schedule": "cosine"}
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from benchmarks.models import digits, iris, report, variance
+from benchmarks.models import choose, digits, iris, report, variance
 from benchmarks.models.baselines import BASELINES
-from benchmarks.models.settings import DIGITS
-from isotherm.models import load_data
+from benchmarks.models.candidates import CANDIDATES
+from benchmarks.models.settings import DIGITS, TRAINING
+from isotherm.models import Training, load_data
 from isotherm.models.metrics import nearest_distances
 
 SEED = torch.Generator().manual_seed
@@ -80,6 +81,59 @@ def test_digits_command_writes_its_result(tmp_path):
     assert {"isotherm", "torch", "python"} <= set(result["versions"])
 
 
+@pytest.mark.parametrize("name", DIGITS)
+def test_candidates_make_models_and_trainings(name):
+    for settings, training in CANDIDATES[name]:
+        made = DIGITS[name].kind((8, 8), **settings)
+        assert all(made.settings()[key] == value for key, value in settings.items())
+        Training(**{**TRAINING, **training})
+
+
+def test_choice_looks_at_training_digits_alone(monkeypatch):
+    seen = []
+
+    def measured(name, row, data, **settings):
+        seen.append((row, data))
+        floors = {key: {"value": 2.0, "floor": 2.0} for key in choose.JUDGED}
+        return {"model": name, "seed": 0, "seconds": 0.0, "metrics": floors, "warnings": []}
+
+    monkeypatch.setattr(choose, "measured", measured)
+    found = choose.run("EVIA", 1, 0, {})
+    row, data = seen[0]
+    assert (row.settings, row.training) == CANDIDATES["EVIA"][1]
+    assert found["settings"] == {"model": row.settings, "training": row.training}
+    assert found["score"] == 1.0
+    held_out = {tuple(x.flatten().tolist()) for x in load_data("digits").test}
+    assert not any(tuple(x.flatten().tolist()) in held_out for part in (data.train, data.test) for x in part)
+    choose.run(choose.REFERENCE, 0, 0, {})
+    assert seen[1][0] is None
+
+
+def test_score_is_a_geometric_mean_that_gains_nothing_below_the_floor():
+    metrics = {"w2": (3.0, 2.0), "frechet_features": (0.1, 0.5), "coverage": (0.5, 1.0)}
+    metrics = {name: {"value": value, "floor": floor} for name, (value, floor) in metrics.items()}
+    assert choose.score(metrics) == pytest.approx((1.5 * 1.0 * 2.0) ** (1 / 3))
+
+
+def test_rankings_put_the_best_mean_over_seeds_first():
+    rows = [
+        {"model": "VAE", "settings": {"model": {"gamma": gamma}, "training": {}}, "seed": seed, "score": value}
+        for gamma, values in ((0.1, (1.0, 3.0)), (0.2, (1.5, 1.7)))
+        for seed, value in enumerate(values)
+    ]
+    [(first, settings), (second, _)] = choose.rankings(rows)["VAE"]
+    assert (first, second) == (pytest.approx(1.6), pytest.approx(2.0))
+    assert settings["model"] == {"gamma": 0.2}
+
+
+def test_settings_are_those_that_were_chosen():
+    rows = json.loads((report.RESULTS / choose.RESULT).read_text(encoding="utf-8"))["rows"]
+    for name, ranked in choose.rankings(rows).items():
+        if name != choose.REFERENCE:
+            assert ranked[0][1] == {"model": DIGITS[name].settings, "training": DIGITS[name].training}
+            assert len(ranked) == len(CANDIDATES[name])
+
+
 def test_ellipsoids_hold_what_is_in_them():
     model = iris.Ellipsoids(torch.tensor([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [0.0, 9.0, 0.0]]).double())
     with torch.no_grad():
@@ -100,10 +154,11 @@ def test_loss_of_ellipsoids_is_zero_between_equal_clouds(epsilon):
 
 
 def test_iris_command_starts_from_k_means(tmp_path):
-    iris.main(["--quick", "--output", str(tmp_path / "x.json")])
+    iris.main(["--quick", "--seeds", "0", "--workers", "1", "--output", str(tmp_path / "x.json")])
     result = json.loads((tmp_path / "x.json").read_text())
     assert result["start"] == [[47, 0, 0], [0, 42, 12], [0, 1, 31]]
-    assert len(result["rows"]) == 8
+    assert [row["epsilon"] for row in result["rows"]] == ["inf", "1", "0.1", "0.001"] * 2
+    assert result["wall_s"] > 0.0
 
 
 def test_quantiles_have_exactly_the_variance():
@@ -120,7 +175,7 @@ def test_losses_order_the_variance_as_they_should():
 
 
 def test_variance_command_writes_its_result(tmp_path):
-    variance.main(["--quick", "--seeds", "0", "--output", str(tmp_path / "x.json")])
+    variance.main(["--quick", "--seeds", "0", "--workers", "1", "--output", str(tmp_path / "x.json")])
     rows = json.loads((tmp_path / "x.json").read_text())["rows"]
     assert [row["what"] for row in rows].count("codes") == 4
     assert {row["loss"] for row in rows if row["what"] == "line"} == set(variance.EXPECTED)
@@ -169,8 +224,19 @@ def test_tables_of_iris_and_variance(tmp_path):
     found = result([{"cost": "plain", "epsilon": "1", "seed": 0, "counts": table}])
     text = report.iris_table({**found, "published": {"1": table}, "start": table})
     assert "| 1 | [1 0 0 / 0 2 0 / 0 0 3] | [1 0 0 / 0 2 0 / 0 0 3] |" in text
+    other = {"cost": "plain", "epsilon": "1", "seed": 1, "counts": [[2, 0, 0], [0, 2, 0], [0, 0, 6]]}
+    text = report.iris_table({**found, "rows": [*found["rows"], other], "published": {"1": table}, "start": table})
+    assert "| [1.5 0 0 / 0 2 0 / 0 0 4.5] ± 1.5 |" in text
     rows = [{"what": "line", "loss": "raw", "seed": seed, "expected": 1.1, "found": 1.0} for seed in (0, 1)]
     assert "| generator on a line | raw | 1.100 | 1.000 ± 0.000 |" in report.variance_table(result(rows))
+
+
+def test_table_of_choices():
+    rows = [
+        {"model": "VAE", "settings": {"model": {"gamma": gamma}, "training": {"steps": 3}}, "seed": 0, "score": value}
+        for gamma, value in ((0.1, 2.0), (0.2, 1.5))
+    ]
+    assert "| VAE | gamma 0.2, steps 3 | 1.500 | 2.000 |" in report.choice_table(result(rows))
 
 
 def test_page_has_every_table():
