@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = words.parse_args(arguments)
     training = QUICK if options.quick else {}
     result = heading("models-digits", {"training": {**TRAINING, **training}, "latent": LATENT, "widths": WIDTHS})
-    result["settings"]["models"] = {name: plain(row.settings) for name, row in DIGITS.items()}
+    result["settings"]["models"] = {name: plain({**row.settings, **row.training}) for name, row in DIGITS.items()}
     names = [name for name in (*BASELINES, *DIGITS) if not options.only or name in options.only.split(",")]
     tasks = [(name, seed, training) for name in names for seed in options.seeds]
     gather(result, run, tasks, options=options, name=RESULT, told=told)
