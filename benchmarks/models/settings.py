@@ -41,7 +41,7 @@ class Row:
 
 DIGITS: dict[str, Row] = {  # chosen by benchmarks.models.choose
     "VAE": Row(VAE, {"gamma": 0.1}, "each posterior pays KL to the prior", "price of that KL"),
-    "WAE": Row(WAE, {"weight": 100.0}, "MMD of all codes together", "0"),
+    "WAE": Row(WAE, {"weight": 200.0}, "MMD of all codes together", "0"),
     "WAE-OT": Row(WAE, {"penalty": "ot", "weight": 5.0, "epsilon": 1.0}, "Sinkhorn divergence of all codes", "0"),
     "AAE": Row(AAE, {"weight": 0.5, "flatness": 1.0, "pace": 2.0}, "a discriminator of codes and draws", "0"),
     "SAE": Row(SinkhornAutoencoder, {"weight": 5.0, "epsilon": 2.0}, "Sinkhorn divergence, in halves", "0"),
