@@ -106,7 +106,7 @@ def counts(tables: list[list[list[int]]]) -> str:
         return "–"
     found = torch.tensor(tables, dtype=torch.float64)  # (seed, ellipsoid, class)
     mean = found.mean(0)
-    shown = " / ".join(" ".join(f"{count:.3g}" for count in row) for row in mean.tolist())
+    shown = " / ".join(" ".join(f"{round(count, 1):g}" for count in row) for row in mean.tolist())
     away = float((found - mean).abs().max())
     return f"[{shown}] ± {away:.1f}" if away > 0.0 else f"[{shown}]"
 
