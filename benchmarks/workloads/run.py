@@ -41,17 +41,33 @@ def main(suite: Suite = WORKLOADS) -> None:
     options = parse(suite)
     path = options.output or RESULTS / suite.result
     result = heading(suite, options)
+    if options.resume and path.exists():
+        result = continued(json.loads(path.read_text(encoding="utf-8")), result)
+    done = {(row["task"], row["tolerance"]) for row in result["rows"]}
     began, busy, own = time.time(), busy_seconds(), children_seconds()
+    earlier, load = result.get("wall_s", 0.0), result.get("foreign_load", 0.0)
     for name in chosen(suite, options):
         for tolerance in suite.tasks[name][1]:
+            if (name, tolerance) in done:
+                continue
             rows = compare(suite, name, tolerance, options)
             result["rows"] += rows
-            result["wall_s"] = time.time() - began
+            now = time.time() - began
+            result["wall_s"] = earlier + now
             if busy is not None:
                 others = (busy_seconds() or busy) - busy - (children_seconds() - own)
-                result["foreign_load"] = max(0.0, others / (result["wall_s"] * (os.cpu_count() or 1)))
+                result["foreign_load"] = max(load, others / (now * (os.cpu_count() or 1)))
             path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             print("; ".join(told(row) for row in rows), f"({name}, {tolerance:g})", file=sys.stderr)
+
+
+def continued(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The result so far, if it was begun with the same code, settings and versions; a ValueError if not."""
+    for key in ("commit", "machine", "versions", "settings"):
+        if before[key] != now[key]:
+            msg = f"--resume needs the same {key}: the file has {before[key]}, this is {now[key]}. Begin anew."
+            raise ValueError(msg)
+    return before
 
 
 def children_seconds() -> float:
@@ -197,6 +213,7 @@ def parse(suite: Suite, arguments: list[str] | None = None) -> argparse.Namespac
     parser.add_argument("--patience", type=float, default=60.0, help="seconds that a run may take at most")
     parser.add_argument("--times", type=float, default=21.0, help="times as long as isotherm that a run may take")
     parser.add_argument("--least-patience", type=float, default=4.0, help="seconds that a run may take in any case")
+    parser.add_argument("--resume", action="store_true", help="go on with the tasks that the file of results lacks")
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has benchmarks/peers.txt")
     parser.add_argument("--output", type=Path, help=f"JSON file, by default benchmarks/results/{suite.result}")
     options = parser.parse_args(arguments)

@@ -11,7 +11,7 @@ from benchmarks.workloads import report
 from benchmarks.workloads.judge import judge, sampled_error
 from benchmarks.workloads.libraries import isotherm as own
 from benchmarks.workloads.libraries import torch as plain
-from benchmarks.workloads.run import ROOT, not_tried
+from benchmarks.workloads.run import ROOT, continued, not_tried
 from benchmarks.workloads.tasks import TASKS, Task, blobs, heated
 from isotherm.testing import generators
 
@@ -137,3 +137,11 @@ def test_run_writes_a_table(tmp_path):
     assert text.endswith("after")
     assert " old " not in text
     assert "smoke stored" in text
+
+
+def test_a_run_goes_on_only_where_it_is_the_same_run():
+    now = {"commit": "a", "machine": {}, "versions": {}, "settings": {"threads": 2}, "rows": []}
+    before = {**now, "rows": [{"task": "smoke points"}], "wall_s": 3.0}
+    assert continued(before, now) is before
+    with pytest.raises(ValueError, match="same commit"):
+        continued({**before, "commit": "b"}, now)
