@@ -45,12 +45,13 @@ class TwoLevel(AbstractSinkhorn):
     where t(g) is one alternation, a plain step of Sinkhorn, and phi_k, lambda_k are the slow modes of alternation near
     the solution, such as mass that passes from cluster to cluster. They are found in the sample's plan P as singular
     vectors of D_a^(-1/2) P D_b^(-1/2), carried to all points by the plan's conditional means, and their rates measured on
-    other points. Steps are mixed with the last few by Anderson's method, which takes care of what is left; where the residual rises,
-    the mixing begins anew, and in the end it is Sinkhorn's iteration.
+    other points. Steps are mixed with the last few by Anderson's method, which takes care of what is left; where the
+    residual rises the mixing begins anew, and where that does not help over-relaxed alternation goes on.
 
     Made for clouds of many points above four dimensions, where every pass is long and no pair can be left out: a few
-    passes are left of dozens. Without points, with few, or with more than 64 features, only the mixing is left. Time O(N M D) per iteration, memory
-    O(N + M) for point clouds beside the sample's plan. Not differentiated.
+    passes are left of dozens. Without points, with few, or with more than 64 features, only the mixing is left; where the
+    sample is hard to solve, alternation. Time O(N M D) per iteration, memory O(N + M) for point clouds beside the
+    sample's plan. Not differentiated.
 
     Attributes:
         tolerance: L1 error of the marginals, per unit of mass, at which to stop.
