@@ -145,7 +145,7 @@ def start(suite: Suite, words: tuple[str, ...], options: argparse.Namespace) -> 
     command = [python, "-m", f"{suite.package}.worker", *words]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment(options)
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment(options, words[0])
     )
 
 
@@ -158,14 +158,19 @@ def read(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     return json.loads(line) if line else {}
 
 
-def environment(options: argparse.Namespace) -> dict[str, str]:
-    """The same threads for everybody, who wait as OMP_WAIT_POLICY says."""
+def environment(options: argparse.Namespace, library: str) -> dict[str, str]:
+    """As many threads for everybody; those of others wait passively, beside threads of their own that spinning ones would disturb."""
     threads = str(options.threads)
-    return os.environ | {
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-    }
+    waiting = {} if library in {OWN, "torch"} else {"OMP_WAIT_POLICY": "PASSIVE"}
+    return (
+        os.environ
+        | waiting
+        | {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+        }
+    )
 
 
 def told(row: dict[str, Any]) -> str:
