@@ -12,7 +12,7 @@ from torch import Tensor
 from isotherm._checks import check_positive
 from isotherm.kernels import RowUpdate
 from isotherm.objective import marginal_dual
-from isotherm.solvers.stopping import AbstractIteration, look_interval
+from isotherm.solvers.stopping import AbstractIteration, look_interval, marginal_residual
 from isotherm.solvers.translation import optimal_translation
 
 if TYPE_CHECKING:
@@ -231,11 +231,9 @@ class Alternation(AbstractAlternation):
         return (softmin + (omega - 1.0) * before) / omega
 
     def _row_residual(self, softmin: Tensor) -> Tensor:
-        """sum_i |r_i - w_i| / sum_i w_i, with r_i = a_i exp((f_i - softmin_i) / epsilon), w_i = a_i exp(-f_i / rho_a)."""
-        row = ((self.f - softmin) / self.problem.epsilon).exp()
-        wanted = (-self.f / self.problem.rho_a).exp()
-        missed = torch.where(self.problem.a > 0, self.problem.a * (row - wanted), 0.0).abs().sum()
-        return missed / (self.problem.a * wanted).sum()
+        """The sources', of f with the exact g."""
+        problem = self.problem
+        return marginal_residual(problem.a, self.f, softmin, epsilon=problem.epsilon, rho=problem.rho_a)
 
     def _has_risen(self, t: Tensor) -> bool:
         """Whether the dual value is no lower than at the last look, to rounding; t is the soft minimum at f."""

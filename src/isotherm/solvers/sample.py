@@ -28,12 +28,7 @@ class Sample(NamedTuple):
     def others(self, problem: Problem) -> Sample:
         """As many other points of the whole problem, their masses as they are."""
         rows, columns = drawn(problem.a, len(self.rows), skip=1), drawn(problem.b, len(self.columns), skip=1)
-        geometry = problem.geometry
-        assert isinstance(geometry, PointCloud), "this is our bug: a sample of what is no cloud"
-        cloud = PointCloud(geometry.x.detach()[rows], geometry.y.detach()[columns], geometry.cost)
-        a, b = problem.a.detach()[rows], problem.b.detach()[columns]
-        b = b * (a.sum() / b.sum()) if problem.is_balanced else b
-        return Sample(self.problem._with(geometry=cloud, a=a, b=b), rows, columns)
+        return _between(problem, (rows, columns), (problem.a.detach()[rows], problem.b.detach()[columns]))
 
 
 def why_not_sampled(problem: Problem) -> list[str]:
@@ -68,16 +63,17 @@ def sample_of(problem: Problem, *, share: int = SHARE, most: int | None = None) 
         raise TypeError(msg)
     sides = (geometry.x.detach(), problem.a.detach()), (geometry.y.detach(), problem.b.detach())
     kept = [drawn(weights, _size(weights, share, most)) for _, weights in sides]
-    (x, a), (y, b) = [
-        (points[chosen], gathered(points, weights, chosen))
-        for (points, weights), chosen in zip(sides, kept, strict=True)
-    ]
-    if problem.is_balanced:
-        b = b * (a.sum() / b.sum())
-    small = Problem(
-        PointCloud(x, y, geometry.cost), a, b, epsilon=problem.epsilon, rho_a=problem.rho_a, rho_b=problem.rho_b
-    )
-    return Sample(small, *kept)
+    masses = [gathered(*side, chosen) for side, chosen in zip(sides, kept, strict=True)]
+    return _between(problem, (kept[0], kept[1]), (masses[0], masses[1]))
+
+
+def _between(problem: Problem, kept: tuple[Tensor, Tensor], masses: tuple[Tensor, Tensor]) -> Sample:
+    """The problem between these points with these masses, which balance where they have to."""
+    geometry, (rows, columns), (a, b) = problem.geometry, kept, masses
+    assert isinstance(geometry, PointCloud), "this is our bug: a sample of what is no cloud"
+    cloud = PointCloud(geometry.x.detach()[rows], geometry.y.detach()[columns], geometry.cost)
+    b = b * (a.sum() / b.sum()) if problem.is_balanced else b
+    return Sample(Problem(cloud, a, b, epsilon=problem.epsilon, rho_a=problem.rho_a, rho_b=problem.rho_b), *kept)
 
 
 def _size(weights: Tensor, share: int, most: int | None) -> int:

@@ -76,6 +76,8 @@ def slow_modes(
     first = 1 if problem.is_balanced else 0  # a constant is free, or slow like others
     halves = (there[0].T @ plan @ there[1])[first:, first:]
     damping = (1.0 + problem.epsilon / problem.rho_a) * (1.0 + problem.epsilon / problem.rho_b)
+    if not halves.isfinite().all():  # so cold that the other points hardly meet
+        return None
     rates, turn = torch.linalg.eigh(halves.T @ halves / damping)
     is_slow = rates > RATE
     if not is_slow.any():

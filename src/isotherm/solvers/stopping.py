@@ -262,6 +262,26 @@ class _Solve:
             self.outcome = Outcome.PRECISION
 
 
+def marginal_residual(weights: Tensor, potential: Tensor, softmin: Tensor, *, epsilon: float, rho: float) -> Tensor:
+    """L1 error of one marginal, per unit of the mass wanted, from a potential and its soft minimum.
+
+        sum_i |r_i - w_i| / sum_i w_i,    r_i = a_i exp((f_i - softmin_i) / epsilon),    w_i = a_i exp(-f_i / rho)
+
+    Args:
+        weights: a, shape (N,).
+        potential: f, shape (N,).
+        softmin: Of the other potential, shape (N,).
+        epsilon: Temperature.
+        rho: Price of missing this marginal.
+
+    Returns:
+        A scalar.
+    """
+    mass, wanted = ((potential - softmin) / epsilon).exp(), (-potential / rho).exp()
+    missed = torch.where(weights > 0, weights * (mass - wanted), 0.0).abs().sum()
+    return missed / (weights * wanted).sum()
+
+
 def look_interval(geometry: AbstractGeometry) -> int:
     """Iterations between looks at numbers of the device: a look waits for it."""
     return 1 if geometry.device.type == "cpu" else 10

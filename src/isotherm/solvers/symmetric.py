@@ -12,7 +12,7 @@ from isotherm.geometry import BlockSparse, CostMatrix, Grid, PointCloud
 from isotherm.geometry.costs import CallableCost
 from isotherm.kernels import symmetric_softmin
 from isotherm.solvers.abstract import AbstractSinkhorn
-from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration, marginal_residual
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -116,10 +116,7 @@ class SymmetricIteration(AbstractIteration):
     def step(self) -> Tensor:
         """One averaging; the residual, of either side, is that before it."""
         problem, softmin = self.problem, self._softmin(self.f)
-        wanted = (-self.f / problem.rho_a).exp()
-        row = ((self.f - softmin) / problem.epsilon).exp()
-        missed = torch.where(problem.a > 0, problem.a * (row - wanted), 0.0).abs().sum()
-        residual = missed / (problem.a * wanted).sum()
+        residual = marginal_residual(problem.a, self.f, softmin, epsilon=problem.epsilon, rho=problem.rho_a)
         # Without mass there is no row to keep: the potential is the soft minimum itself.
         self.f = torch.where(problem.a > 0, 0.5 * (self.f + self.damping * softmin), self.damping * softmin)
         return residual

@@ -18,7 +18,7 @@ from isotherm.solvers.initial import extended_potentials
 from isotherm.solvers.log_sinkhorn import LogSinkhorn, LogSweep, alternation
 from isotherm.solvers.sample import LEAST, Sample, sample_of, why_not_sampled
 from isotherm.solvers.slow_modes import Modes, slow_modes
-from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration
+from isotherm.solvers.stopping import DEFAULT_TOLERANCE, AbstractIteration, marginal_residual
 
 if TYPE_CHECKING:
     from isotherm.problem import Problem
@@ -163,7 +163,7 @@ class TwoLevelIteration(AbstractIteration):
         problem = self.problem
         _, self.f, t = self.sweep.both(self.f, self.g, RowUpdate(self.damping_a))
         self.exact_g = self.damping_b * t
-        residual = self._residual(t)
+        residual = marginal_residual(problem.b, self.g, t, epsilon=problem.epsilon, rho=problem.rho_b)
         if self.coarse is not None and math.isinf(self.last) and residual < CLOSE and self.coarse[1].iterations >= SLOW:
             self.modes = slow_modes(problem, *self.coarse, potentials=self.potentials())
         if self._has_risen(float(residual)):
@@ -180,13 +180,6 @@ class TwoLevelIteration(AbstractIteration):
             step = self.modes.lengthened(step, problem.b)
         self.g = self.mixing.next(self.g, step)
         return residual
-
-    def _residual(self, t: Tensor) -> Tensor:
-        """sum_j |c_j - w_j| / sum_j w_j, with c_j = b_j exp((g_j - t_j) / epsilon), w_j = b_j exp(-g_j / rho_b)."""
-        problem = self.problem
-        column, wanted = ((self.g - t) / problem.epsilon).exp(), (-self.g / problem.rho_b).exp()
-        missed = torch.where(problem.b > 0, problem.b * (column - wanted), 0.0).abs().sum()
-        return missed / (problem.b * wanted).sum()
 
     def _has_risen(self, residual: float) -> bool:
         """Whether the residual is no use to go on from; keeps the pair of the least one."""
