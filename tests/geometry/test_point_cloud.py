@@ -128,14 +128,14 @@ def test_point_cloud_too_large_to_keep_is_not_kept():
 
 def dear_cloud(cost="sqeuclidean"):
     """More costs than are always kept, of points with many features."""
-    return PointCloud(normal(2500, 65, dtype=torch.float32), normal(2000, 65, seed=1, dtype=torch.float32), cost)
+    return PointCloud(normal(2500, 33, dtype=torch.float32), normal(2000, 33, seed=1, dtype=torch.float32), cost)
 
 
 def test_point_cloud_keeps_dear_costs_once_for_both_directions():
     cloud = dear_cloud()
     stored = cloud.for_iteration()
     assert isinstance(stored, CostMatrix)
-    assert torch.equal(stored.block(slice(0, 9)), cloud.block(slice(0, 9)))
+    torch.testing.assert_close(stored.block(slice(0, 9)), cloud.block(slice(0, 9)), rtol=1e-5, atol=1e-4)
     assert cloud.for_iteration() is stored
     swapped = cloud.transpose().for_iteration()
     assert isinstance(swapped, CostMatrix)

@@ -74,7 +74,8 @@ class CostMatrix(AbstractPairwise):
     @property
     def coordinate_scale(self) -> float:
         """Largest |C_ij|: the matrix is given, its own rounding is all there is."""
-        return float(self.matrix.detach().abs().max())
+        least, greatest = self.matrix.detach().aminmax()  # without a copy, which abs() would be
+        return max(-float(least), float(greatest))
 
     def transpose(self) -> CostMatrix:
         """The transposed matrix, a view."""

@@ -36,8 +36,9 @@ from isotherm.geometry.costs import (
     directions,
 )
 
-CHEAP_FEATURES = 64  # up to which computing a squared distance takes no longer than reading it from memory
+CHEAP_FEATURES = 32  # up to which computing a squared distance takes hardly longer than reading it from memory
 DEAR_BYTES = 1 << 30  # of costs that are worth keeping
+CENTRED_NUMBERS = 1 << 17  # that are in float64 at once while clouds are centred
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -137,15 +138,20 @@ class PointCloud(AbstractPairwise):
     @cached_property
     def coordinate_scale(self) -> float:
         """Largest |x|^2 after centring."""
-        return float(torch.cat(self._centred).detach().square().sum(1).max())
+        return max(float(torch.linalg.vector_norm(points.detach(), dim=1).max()) for points in self._centred) ** 2
 
     @cached_property
     def _centred(self) -> tuple[Tensor, Tensor]:
         """Both clouds minus the centre, subtracted in float64 where that is exact for float32 points."""
         if not self.cost.is_translation_invariant:
             return self.x, self.y
-        x = (self.x - self._centre).to(self.dtype)  # subtracted in float64
-        return x, x if self.y is self.x else (self.y - self._centre).to(self.dtype)
+        x = self._minus_centre(self.x)
+        return x, x if self.y is self.x else self._minus_centre(self.y)
+
+    def _minus_centre(self, points: Tensor) -> Tensor:
+        """Points minus the centre, in float64 as long as they are in cache."""
+        rows = max(1, CENTRED_NUMBERS // points.shape[1])
+        return torch.cat([(part - self._centre).to(self.dtype) for part in points.split(rows)])
 
     def transpose(self) -> PointCloud:
         """Sources and targets swapped; made once, so that its cached costs are too."""
@@ -176,7 +182,7 @@ class PointCloud(AbstractPairwise):
     def for_iteration(self) -> AbstractGeometry:
         """Costs kept in memory when there are at most 4 million of them, else itself.
 
-        Costs which take longer to compute than to read, of more than 64 features or of no known formula, are kept up
+        Costs which take longer to compute than to read, of more than 32 features or of no known formula, are kept up
         to a GiB, an eighth of the free memory at most, for as long as somebody uses them.
         """
         entries = self.shape[0] * self.shape[1]
@@ -191,7 +197,7 @@ class PointCloud(AbstractPairwise):
         other = _alive(self, "_origin") or self.__dict__.get("_swapped")
         if other is not None and "_cached_costs" in other.__dict__:  # reading is cheaper than computing
             return stored_costs(other._cached_costs.matrix.T.contiguous(), self.namespace)
-        return stored_costs(self.block(slice(None)), self.namespace)
+        return stored_costs(kernels.all_costs(self), self.namespace)
 
     def _shared_costs(self) -> CostMatrix:
         """Stored costs that are there while somebody holds them; those of the swapped cloud are the same, transposed."""
@@ -200,7 +206,7 @@ class PointCloud(AbstractPairwise):
         other = _alive(self, "_origin") or self.__dict__.get("_swapped")
         if other is not None and (costs := _alive(other, "_costs")) is not None:
             return costs.transpose()
-        costs = stored_costs(self.block(slice(None)), self.namespace)
+        costs = stored_costs(kernels.all_costs(self), self.namespace)
         vars(self)["_costs"] = weakref.ref(costs)
         return costs
 

@@ -52,7 +52,10 @@ from .source import BLOCK_ENTRIES as BLOCK_ENTRIES
 from .source import CostSource as CostSource
 from .source import Formula as Formula
 from .source import row_blocks as row_blocks
+from .stored import all_costs as all_costs
 from .symmetric_softmin import symmetric_softmin as symmetric_softmin
+from .work import Work as Work
+from .work import count_work as count_work
 
 __all__ = [
     "BLOCK_ENTRIES",
@@ -67,6 +70,8 @@ __all__ = [
     "RowUpdate",
     "Sweeps",
     "Swept",
+    "Work",
+    "all_costs",
     "axis_log_sum",
     "axis_max",
     "backends",
@@ -79,6 +84,7 @@ __all__ = [
     "batched_softmin",
     "conditional_block",
     "conditional_mean",
+    "count_work",
     "hard_min",
     "is_fused",
     "is_swept",

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from isotherm._checks import check_count
-from isotherm.geometry.point_cloud import CHEAP_FEATURES
 from isotherm.kernels import RowUpdate
 from isotherm.solvers.abstract import AbstractSinkhorn
 from isotherm.solvers.anderson import Anderson
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from isotherm.solvers.relaxation import AbstractAlternation
 
 SHARE = 8  # a sample holds one point in so many
+MANY_FEATURES = 64  # beyond which the points next to a point are about as far as others
 MEMORY = 6  # steps that are mixed
 SAMPLED = 1e-3  # tolerance between the sample, which is less like the whole than that
 LONG = 200  # iterations there, beyond which the steps are too many and too small to be mixed
@@ -89,7 +89,12 @@ class TwoLevel(AbstractSinkhorn):
     def start(self, problem: Problem, potentials: tuple[Tensor, Tensor] | None) -> AbstractIteration:
         """Solve between the sample, where no potentials are given; alternate where that is long."""
         sides = int((problem.a > 0).sum()), int((problem.b > 0).sum())
-        if potentials is not None or why_not_sampled(problem) or min(sides) < 2 * SHARE * LEAST or is_dear(problem):
+        if (
+            potentials is not None
+            or why_not_sampled(problem)
+            or min(sides) < 2 * SHARE * LEAST
+            or has_many_features(problem)
+        ):
             zeros = torch.zeros_like(problem.a), torch.zeros_like(problem.b)
             return TwoLevelIteration(problem, potentials or zeros, None)
         sample = sample_of(problem, share=SHARE, most=self.most)
@@ -100,10 +105,10 @@ class TwoLevel(AbstractSinkhorn):
         return TwoLevelIteration(problem, potentials, (sample, small))
 
 
-def is_dear(problem: Problem) -> bool:
-    """Whether points have so many features that neighbours are far and costs are better kept than made again."""
+def has_many_features(problem: Problem) -> bool:
+    """Whether points have so many features that neighbours are far, and a sample tells little of the rest."""
     points = problem.geometry.source_points
-    return points is not None and points.shape[1] > CHEAP_FEATURES
+    return points is not None and points.shape[1] > MANY_FEATURES
 
 
 class TwoLevelIteration(AbstractIteration):

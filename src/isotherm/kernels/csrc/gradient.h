@@ -98,8 +98,8 @@ void finish_columns(int64_t m, int64_t D, double factor, const T* by_column, int
 
 // Columns are taken a panel at a time: each chunk of rows has column sums of its own, and they should not grow with m.
 template <class T>
-int64_t panel_columns(const Costs& costs, int64_t D) {
-  const int64_t chunks = costs.n / chunk_rows(costs) + 1;
+int64_t panel_columns(const Costs& costs, int64_t D, int64_t chunk) {
+  const int64_t chunks = costs.n / chunk + 1;
   const int64_t fitting = PANEL_NUMBERS / (chunks * D * BLOCK<T>), all = (costs.m + BLOCK<T> - 1) / BLOCK<T>;
   const int64_t blocks = fitting < all ? fitting : all;
   return BLOCK<T> * (blocks > SUPER ? SUPER : blocks ? blocks : 1);
@@ -111,7 +111,7 @@ void plan_grad(const Costs& costs, const Plan& plan, const Weights& weights, T* 
   const T *q = static_cast<const T*>(plan.q), *right = static_cast<const T*>(weights.right);
   const int64_t D = costs.d, stride = stride_of(D);
   const Scratch totals(costs.n * D * int64_t(sizeof(double)));
-  const int64_t width = by_y ? panel_columns<T>(costs, D) : costs.m, chunk = chunk_rows(costs);
+  const int64_t chunk = chunk_rows(costs), width = by_y ? panel_columns<T>(costs, D, chunk) : costs.m;
   const int64_t chunks = (costs.n + chunk - 1) / chunk;
   const Scratch by_column(by_y ? chunks * width * stride * int64_t(sizeof(T)) : 0);  // of one panel at a time
   for (int64_t from = 0; from < costs.m; from += width) {

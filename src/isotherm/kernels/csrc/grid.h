@@ -281,11 +281,12 @@ INLINE void add_tile(const AxisTable<T>& table, int64_t i, int64_t J, const T* t
 }
 
 template <class T>
-INLINE void log_sum_bundle(const AxisTable<T>& table, const Axis& axis, const Bundle<T>& bundle, double per_cost, T* scratch) {
+INLINE Work log_sum_bundle(const AxisTable<T>& table, const Axis& axis, const Bundle<T>& bundle, double per_cost, T* scratch) {
   typedef typename Simd<T>::V V;
   constexpr int W = WIDTH<T>;
   const T floor = T(-4) * AxisLimits<T>::LARGEST;
   const int64_t tiles = table.tiles(), height = table.tile_rows;
+  Work done;
   T* scores = scratch;                        // t_j, [columns]
   T* shifted = scores + table.columns * W;    // A_j, [columns]
   T* terms = shifted + table.columns * W;     // 2^(A_j - highest), [TILE_COLUMNS]
@@ -348,6 +349,7 @@ INLINE void log_sum_bundle(const AxisTable<T>& table, const Axis& axis, const Bu
       for (int64_t r = 0; r < height; ++r)
         nearest = larger(top + table.shifts.template as<T>()[(i + r) * tiles + J] - load(best + r * W), nearest);
       if (!any_above(nearest, -table.skip)) continue;
+      done.add({height * TILE_COLUMNS * bundle.count, (height + TILE_COLUMNS) * bundle.count});
       for (int64_t j = 0; j < TILE_COLUMNS; ++j)
         store(terms + j * W, exp2_of(load(shifted + (J * TILE_COLUMNS + j) * W) - level));
       switch (height) {
@@ -362,10 +364,11 @@ INLINE void log_sum_bundle(const AxisTable<T>& table, const Axis& axis, const Bu
     for (int64_t r = 0; r < last; ++r)
       bundle.put(static_cast<T*>(axis.out), i + r, axis.inner, (log2_of<T>(load(sums + r * W)) + load(best + r * W)) * back);
   }
+  return done;
 }
 
 template <class T>
-INLINE void max_bundle(const Axis& axis, const Bundle<T>& bundle, T* scores) {
+INLINE Work max_bundle(const Axis& axis, const Bundle<T>& bundle, T* scores) {
   typedef typename Simd<T>::V V;
   constexpr int W = WIDTH<T>;
   const T* costs = static_cast<const T*>(axis.costs);
@@ -381,6 +384,7 @@ INLINE void max_bundle(const Axis& axis, const Bundle<T>& bundle, T* scores) {
     if (j < axis.m) even = larger(load(scores + j * W) - row[j], even);
     bundle.put(static_cast<T*>(axis.out), i, axis.inner, larger(even, odd));
   }
+  return {axis.n * axis.m * bundle.count, 0};
 }
 
 // Bundles are the same whatever the number of threads, and each is reduced by one of them.
@@ -397,7 +401,9 @@ void for_bundles(const Axis& axis, int64_t scratch, int threads, F f) {
     const FlushToZero guard;
     const Scratch memory(c.scratch * WIDTH<T> * int64_t(sizeof(T)));
     const int64_t end = (k + 1) * c.chunk < c.bundles ? (k + 1) * c.chunk : c.bundles;
-    for (int64_t b = k * c.chunk; b < end; ++b) (*c.f)(Bundle<T>(c.axis, b), memory.template as<T>());
+    Work done;
+    for (int64_t b = k * c.chunk; b < end; ++b) done.add((*c.f)(Bundle<T>(c.axis, b), memory.template as<T>()));
+    count_work(done);
   }, &context);
 }
 
@@ -406,7 +412,7 @@ template <class T>
 void log_sum_lines(const AxisTable<T>& table, const Axis& axis, double per_cost, int threads) {
   const int64_t scratch = 2 * table.columns + TILE_COLUMNS + 3 * table.tiles() + 2 * MAX_TILE_ROWS;
   for_bundles<T>(axis, scratch, threads, [&](const Bundle<T>& bundle, T* memory) {
-    log_sum_bundle(table, axis, bundle, per_cost, memory);
+    return log_sum_bundle(table, axis, bundle, per_cost, memory);
   });
 }
 
@@ -419,7 +425,7 @@ void axis_log_sum(const Axis& axis, double epsilon, int threads) {
 
 template <class T>
 void axis_max(const Axis& axis, int threads) {
-  for_bundles<T>(axis, axis.m, threads, [&](const Bundle<T>& bundle, T* memory) { max_bundle(axis, bundle, memory); });
+  for_bundles<T>(axis, axis.m, threads, [&](const Bundle<T>& bundle, T* memory) { return max_bundle(axis, bundle, memory); });
 }
 
 }  // namespace

@@ -115,6 +115,7 @@ class Kept {
         sum[r] = V{};
       }
     });
+    tile.done.exponentials += (end - begin) * count * W;
     found = {spare, count, small};
     spare += count * ROWS * W;
   }
@@ -136,6 +137,9 @@ class Kept {
     for (int r = 0; r < end - begin; ++r) m[r] = greatest(greatest_of[r]);
   }
 
+  // Columns whose entries are kept for the tile that begins at a row.
+  int64_t width(int64_t begin) const { return place(begin / ROWS).count * W; }
+
   // Gives back the entries of the tile that was made last in its strand.
   void unmake(int64_t begin) { ends.template as<int64_t>()[begin / per_strand] = place(begin / ROWS).at; }
 
@@ -155,6 +159,7 @@ class Kept {
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r) sum[r] = load(entry + r * W) * factor + sum[r];
       }
+#pragma GCC unroll 8  // an index that is not known when this is compiled would keep all sums in memory
       for (int r = 0; r < ROWS; ++r) sums[r] += total(sum[r]);
       factors += total(met);
     }

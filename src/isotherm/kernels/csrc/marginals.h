@@ -40,7 +40,8 @@ void marginal_sums(const Pass<T>& pass, const Plan& plan, int64_t begin, int64_t
 template <class T>
 void plan_marginals(const Costs& costs, const Plan& plan, T* rows, T* columns, int threads) {
   const Scratch totals(costs.n * int64_t(sizeof(double)));
-  const int64_t width = panel_columns<T>(costs, 1), chunk = chunk_rows(costs), chunks = (costs.n + chunk - 1) / chunk;
+  const int64_t chunk = is_by_columns(costs) ? STRIP : shared_rows(costs);  // each has sums for all columns of a panel
+  const int64_t width = panel_columns<T>(costs, 1, chunk), chunks = (costs.n + chunk - 1) / chunk;
   const Scratch by_column(chunks * width * int64_t(sizeof(T)));
   for (int64_t from = 0; from < costs.m; from += width) {
     Costs panel = costs;
@@ -48,7 +49,7 @@ void plan_marginals(const Costs& costs, const Plan& plan, T* rows, T* columns, i
     else panel.y = static_cast<const T*>(costs.y) + from * costs.d;
     panel.m = costs.m - from < width ? costs.m - from : width;
     const Pass<T> pass(panel, static_cast<const T*>(plan.q) + from, LOG2E / plan.epsilon);
-    for_chunks(costs, threads, [&](int64_t begin, int64_t end) {
+    for_ranges(costs.n, chunk, threads, [&](int64_t begin, int64_t end) {
       marginal_sums(pass, plan, begin, end, totals.as<double>() + begin, by_column.as<T>() + begin / chunk * pass.columns);
     });
     finish_columns(panel.m, 1, 1.0, by_column.as<T>(), pass.columns, chunks, threads, columns + from);

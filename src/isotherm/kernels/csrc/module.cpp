@@ -678,6 +678,13 @@ NB_MODULE(_cpu, m) {
     return is_double ? table().f64.probe_exp(repeats) : table().f32.probe_exp(repeats);
   }, nb::arg("repeats"), nb::arg("is_double"), "Exponentials in first-level cache; returns how many were done.");
 
+  m.def("prefer_huge_pages", [](Output array) { prefer_huge_pages(array.data(), int64_t(array.nbytes())); }, nb::arg("array"),
+        "Asks for large pages where an array will lie; to be called before it is written to.");
+  m.def("work_so_far", [] {
+    const Work work = work_so_far();
+    return nb::make_tuple(work.pairs, work.exponentials);
+  }, "Pairs that the kernels of this process met, and the exponentials that they took for them.");
+
   nb::class_<BoundCosts>(m, "Costs", "Costs as the kernels see them: scale * base + offset.")
       .def(nb::init<const std::string&, Input, std::optional<Input>, double, double, std::optional<Input>,
                     std::optional<Input>, int64_t>(),

@@ -226,15 +226,20 @@ struct Tile {
   // Rows of a strip begin in different sets of the first-level cache.
   static constexpr int64_t STRIP_STRIDE = BLOCK<T> + 64 / int64_t(sizeof(T));
   const Pass<T>& pass;
+  const Work each;  // what a pair of a block counts for
+  Work done;
   Scratch x, buffer, strip;
   int64_t first = 0, last = 0;  // the tile's first row, and where the rows that come after it end
   int64_t strip_first = 0, strip_end = 0, strip_column = -1;  // what the strip holds
   int count = 0;
   const T* base[ROWS];  // ROWS pointers to `vectors` vectors; rows past the last repeat it
 
-  explicit Tile(const Pass<T>& pass_)
-      : pass(pass_), x(ROWS * pass_.costs.d * int64_t(sizeof(T)), false), buffer(ROWS * BLOCK<T> * int64_t(sizeof(T)), false),
+  explicit Tile(const Pass<T>& pass_, const Work& each_ = {1, 1})
+      : pass(pass_), each(each_), x(ROWS * pass_.costs.d * int64_t(sizeof(T)), false), buffer(ROWS * BLOCK<T> * int64_t(sizeof(T)), false),
         strip(is_by_columns(pass_.costs) ? STRIP * STRIP_STRIDE * int64_t(sizeof(T)) : 0, false) {}
+  ~Tile() { count_work(done); }
+  Tile(const Tile&) = delete;
+  Tile& operator=(const Tile&) = delete;
 
   void begin(int64_t i, int64_t end) {
     first = i;
@@ -252,6 +257,8 @@ struct Tile {
 
   void block(int64_t j, int64_t vectors) {
     T* out = buffer.template as<T>();
+    done.pairs += each.pairs * count * vectors * WIDTH<T>;
+    done.exponentials += each.exponentials * count * vectors * WIDTH<T>;
     if (pass.costs.kind != Kind::Stored) {
       pass.form(x.template as<T>(), pass.y.template as<T>() + j * stride_of(pass.costs.d), pass.costs.d, vectors, out);
       for (int r = 0; r < ROWS; ++r) base[r] = out + r * BLOCK<T>;
@@ -356,11 +363,16 @@ INLINE void sweep(Tile<T>& tile, int64_t begin, int64_t end, Visit visit, Done d
   }
 }
 
+// Rows that a thread takes at a time where it carries something from one to the next.
+inline int64_t shared_rows(const Costs& costs) {
+  const int64_t chunk = (costs.n / 64 + ROWS) / ROWS * ROWS;
+  return chunk < MAX_CHUNK ? chunk : MAX_CHUNK;
+}
+
 // Rows that a thread takes at a time. Those of a stored matrix are read from end to end; points are used again.
 inline int64_t chunk_rows(const Costs& costs) {
   if (is_by_columns(costs)) return STRIP;
-  const int64_t chunk = costs.kind == Kind::Stored ? ROWS : (costs.n / 64 + ROWS) / ROWS * ROWS;
-  return chunk < MAX_CHUNK ? chunk : MAX_CHUNK;
+  return costs.kind == Kind::Stored ? ROWS : shared_rows(costs);
 }
 
 // Calls f(begin, end) for all ranges of `chunk` of the numbers up to n, each on one thread.

@@ -117,7 +117,7 @@ void product_sum(const Costs& costs, const T* a, const T* b, const double* centr
   const T gamma = T(pass.gamma), middle = centre ? T(*centre) : T(0);
   const T least = pass.has_norms ? T(0) : -T(INFINITY);
   for_chunks(costs, threads, [&](int64_t begin, int64_t end) {
-    Tile<T> tile(pass);
+    Tile<T> tile(pass, {1, 0});
     V sums[ROWS] = {};
     sweep(tile, begin, end, [&](int64_t j, int64_t vectors) __attribute__((always_inline)) {
       for (int r = 0; r < tile.count; ++r) {

@@ -210,8 +210,12 @@ INLINE double total_of(typename Doubles<Bytes>::V v) {
     return v[0] + v[1];
   }
 }
-INLINE double total(VD v) { return total_of<BYTES>(v); }
+INLINE double total(VD v) {
+  v = in_register(v);  // else its halves are read from memory, and the sums of a loop are kept there from the start
+  return total_of<BYTES>(v);
+}
 INLINE double total(VF v) {
+  v = in_register(v);  // else its halves are read from memory, and the sums of a loop are kept there from the start
   typedef float Half __attribute__((vector_size(BYTES / 2)));
   Half low, high;
   memcpy(&low, &v, sizeof(Half));

@@ -133,7 +133,7 @@ void hard_min(const Costs& costs, const T* potential, T* out, int threads) {
   constexpr int W = WIDTH<T>;
   const Pass<T> pass(costs, potential, 1.0);
   for_chunks(costs, threads, [&](int64_t begin, int64_t end) {
-    Tile<T> tile(pass);
+    Tile<T> tile(pass, {1, 0});
     T best[MAX_CHUNK];
     for (int64_t k = 0; k < end - begin; ++k) best[k] = -T(INFINITY);
     V top[ROWS];

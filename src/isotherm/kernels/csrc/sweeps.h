@@ -222,7 +222,7 @@ class Sweeper : Iterates<T> {
       }
       carried = 0;
     };
-    Tile<T> tile(*kept.pass);
+    Tile<T> tile(*kept.pass, {0, 0});  // a pair counts where its entry is made or used
     for (int64_t i = begin; i < end; i += ROWS) {
       const int count = int(end - i < ROWS ? end - i : ROWS);
       if (is_fresh) absorb(tile, i, count, kept.is_cut);
@@ -238,6 +238,7 @@ class Sweeper : Iterates<T> {
       T factor[ROWS];
       update_tile(i, found, least_sum, factor, state);
       kept.add(i, factor, sums);
+      tile.done.pairs += count * kept.width(i);
       carried += ROWS;
       if (carried >= CARRY_ROWS) flush();
       if (state.is_lost && !is_fresh) break;

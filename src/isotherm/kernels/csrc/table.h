@@ -120,6 +120,21 @@ namespace baseline { extern const Table table; }
 void parallel(int64_t count, int threads, void (*body)(void* context, int64_t k), void* context);
 const char* thread_source();
 
+// Pairs of points (of nodes along an axis) that kernels met, and exponentials that they took for them; spare lanes of
+// vectors count as pairs. Kernels count what they do as they go and add it up once for each piece of work.
+struct Work {
+  int64_t pairs = 0, exponentials = 0;
+  void add(const Work& other) {
+    pairs += other.pairs;
+    exponentials += other.exponentials;
+  }
+};
+void count_work(const Work& done);
+Work work_so_far();  // of this process
+
+// Asks the system for large pages in these bytes, so that touching them first takes one fault for 2 MB; a wish, no more.
+void prefer_huge_pages(void* memory, int64_t bytes);
+
 // Aligned to 64 bytes, zeroed unless told; throws std::bad_alloc. Freed by release().
 void* acquire(int64_t bytes, bool is_zeroed = true);
 void release(void* memory);

@@ -14,6 +14,7 @@
 #if defined(__linux__)
 #include <dlfcn.h>
 #include <link.h>
+#include <sys/mman.h>
 #endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -24,7 +25,10 @@
 namespace isotherm {
 namespace {
 
-typedef void (*GompParallel)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+struct OpenMp {
+  void (*parallel)(void (*body)(void*), void* data, unsigned threads, unsigned flags) = nullptr;
+  int (*thread_number)() = nullptr;
+};
 
 #if defined(__linux__)
 int is_openmp(dl_phdr_info* info, size_t, void* found) {
@@ -32,30 +36,51 @@ int is_openmp(dl_phdr_info* info, size_t, void* found) {
   if (!name || !(strstr(name, "libgomp") || strstr(name, "libomp") || strstr(name, "libiomp"))) return 0;
   void* handle = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
   if (!handle) return 0;
-  void* symbol = dlsym(handle, "GOMP_parallel");
-  if (symbol) *static_cast<void**>(found) = symbol;
-  return symbol != nullptr;
+  void *parallel = dlsym(handle, "GOMP_parallel"), *thread_number = dlsym(handle, "omp_get_thread_num");
+  if (!parallel || !thread_number) return 0;
+  OpenMp& openmp = *static_cast<OpenMp*>(found);
+  openmp.parallel = reinterpret_cast<decltype(openmp.parallel)>(parallel);
+  openmp.thread_number = reinterpret_cast<decltype(openmp.thread_number)>(thread_number);
+  return 1;
 }
 #endif
 
-GompParallel find_openmp() {
-  void* found = nullptr;
+OpenMp find_openmp() {
+  OpenMp found;
   const char* choice = std::getenv("ISOTHERM_THREADS");  // "pool" for tests of the fallback
-  if (choice && !strcmp(choice, "pool")) return nullptr;
+  if (choice && !strcmp(choice, "pool")) return found;
 #if defined(__linux__)
   dl_iterate_phdr(is_openmp, &found);
 #endif
-  return reinterpret_cast<GompParallel>(found);
+  return found;
 }
 
-struct Job {
-  std::atomic<int64_t> next{0};
-  int64_t count;
-  void (*body)(void*, int64_t);
-  void* context;
+std::atomic<int64_t> pairs_met{0}, exponentials_taken{0};
 
-  void work() {
-    for (int64_t k; (k = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, k);
+// Piece k belongs to thread k modulo their number, so that what one call leaves in a core's cache is there for the next; a
+// thread that has done its own takes those of others.
+constexpr int MAX_LANES = 64;
+
+struct Job {
+  struct alignas(64) Lane {
+    std::atomic<int64_t> taken;
+  };
+  Lane lane[MAX_LANES];
+  const int lanes;
+  const int64_t count;
+  void (*const body)(void*, int64_t);
+  void* const context;
+
+  Job(int64_t count_, int threads, void (*body_)(void*, int64_t), void* context_)
+      : lanes(threads < MAX_LANES ? threads : MAX_LANES), count(count_), body(body_), context(context_) {
+    for (int k = 0; k < lanes; ++k) lane[k].taken.store(0, std::memory_order_relaxed);
+  }
+
+  void work(int thread) {
+    for (int step = 0; step < lanes; ++step) {
+      const int own = (thread + step) % lanes;
+      for (int64_t k; (k = own + lanes * lane[own].taken.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, k);
+    }
   }
 };
 
@@ -64,7 +89,7 @@ class Pool {
  public:
   void run(Job& job, int threads) {
     std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
-    if (!turn.owns_lock()) return job.work();
+    if (!turn.owns_lock()) return job.work(0);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       while (int(workers_.size()) < threads - 1) workers_.emplace_back([this, id = int(workers_.size())] { loop(id); });
@@ -74,7 +99,7 @@ class Pool {
       ++round_;
     }
     wake_.notify_all();
-    job.work();
+    job.work(0);
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return running_ == 0; });
     job_ = nullptr;
@@ -91,7 +116,7 @@ class Pool {
         seen = round_;
         job = job_;
       }
-      job->work();
+      job->work(id + 1);
       std::lock_guard<std::mutex> lock(mutex_);
       if (--running_ == 0) done_.notify_one();
     }
@@ -105,8 +130,8 @@ class Pool {
   uint64_t round_ = 0;
 };
 
-GompParallel openmp() {
-  static const GompParallel found = find_openmp();
+const OpenMp& openmp() {
+  static const OpenMp found = find_openmp();
   return found;
 }
 
@@ -126,22 +151,41 @@ Pool* pool() {
   return current;
 }
 
-void work(void* job) { static_cast<Job*>(job)->work(); }
+void work(void* job) { static_cast<Job*>(job)->work(openmp().thread_number()); }
 
 }  // namespace
 
 void parallel(int64_t count, int threads, void (*body)(void*, int64_t), void* context) {
-  Job job;
-  job.count = count;
-  job.body = body;
-  job.context = context;
   if (count < threads) threads = int(count);
-  if (threads <= 1) return job.work();
-  if (GompParallel start = openmp()) return start(work, &job, unsigned(threads), 0);
+  if (threads <= 1) {
+    for (int64_t k = 0; k < count; ++k) body(context, k);
+    return;
+  }
+  Job job(count, threads, body, context);
+  if (openmp().parallel) return openmp().parallel(work, &job, unsigned(threads), 0);
   pool()->run(job, threads);
 }
 
-const char* thread_source() { return openmp() ? "torch's OpenMP" : "own pool"; }
+const char* thread_source() { return openmp().parallel ? "torch's OpenMP" : "own pool"; }
+
+void count_work(const Work& done) {
+  pairs_met.fetch_add(done.pairs, std::memory_order_relaxed);
+  exponentials_taken.fetch_add(done.exponentials, std::memory_order_relaxed);
+}
+
+Work work_so_far() { return {pairs_met.load(), exponentials_taken.load()}; }
+
+void prefer_huge_pages(void* memory, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t PAGE = uintptr_t(1) << 21;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + PAGE - 1) / PAGE * PAGE;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + uintptr_t(bytes)) / PAGE * PAGE;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)memory;
+  (void)bytes;
+#endif
+}
 
 void* acquire(int64_t bytes, bool is_zeroed) {
   const size_t rounded = (size_t(bytes) + 127) / 64 * 64;
