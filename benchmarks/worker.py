@@ -8,8 +8,6 @@ numbers or "failure".
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
 import sys
@@ -18,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,12 +25,12 @@ from benchmarks import limits
 from benchmarks.cases import Case
 from benchmarks.exact import error
 from benchmarks.inputs import inputs_of
+from benchmarks.memory import peak_of
 from isotherm.kernels import compiled
 
 MAX_TIMES = 100  # of one case in one turn
 LOOP_STEPS = 4  # iterations of the training loop in one timing
 LOOP_WIDTH = 1024  # its matrices are LOOP_WIDTH x LOOP_WIDTH
-STATUS = Path("/proc/self/status")
 
 Reduction = Callable[[], tuple[Tensor, ...]]
 
@@ -74,13 +71,8 @@ class Worker:
     def peak(self, case: Case) -> dict[str, Any]:
         """Peak resident memory of one run above what was resident before, inputs included in the latter."""
         call = self.prepare(case)
-        gc.collect()
         try:
-            ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, or the run would fill it unseen
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
-            before = memory("VmRSS")
-            call()
-            return {"baseline_mb": before, "peak_mb": memory("VmHWM") - before}
+            return {"peak_mb": peak_of(call)[1]}
         except (OSError, KeyError, AttributeError) as problem:
             return {"failure": f"this system does not tell peak memory: {problem!r}"}
 
@@ -127,12 +119,6 @@ def processor() -> dict[str, Any]:
     if extension is None:
         return {"instruction_set": "none", "threads_of": "torch", "reasons": compiled.why_missing()}
     return {"instruction_set": extension.instruction_set(), "threads_of": extension.thread_source(), "reasons": []}
-
-
-def memory(key: str) -> float:
-    """A line of the process status, in units of 1e6 bytes."""
-    lines = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines())
-    return int(lines[key].split()[0]) * 1024 / 1e6
 
 
 def main() -> None:

@@ -64,6 +64,18 @@ def table(result: dict[str, Any], last: str = "gap") -> list[list[str]]:
     return out
 
 
+def work_table(result: dict[str, Any]) -> list[list[str]]:
+    """Header and rows: what our answers took. Pairs met are told in passes over all pairs."""
+    out = [["task", "L1", "iterations", "pairs met", "exponentials", "MB at the peak", "seconds"]]
+    for row in result["rows"]:
+        if row["library"] != OWN or "exponentials" not in row:
+            continue
+        met = f"{row['pairs_met'] / row['pairs']:.3g} x all"
+        counts = str(row["iterations"]), met, f"{row['exponentials']:.2g}", f"{row['peak_mb']:.3g}"
+        out.append([row["task"], f"{row['tolerance']:.0e}", *counts, seconds(row["best_s"])])
+    return out
+
+
 def heading(result: dict[str, Any]) -> str:
     """Machine, versions, date."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
@@ -113,8 +125,10 @@ def main(name: str = "workloads.json", begin: str = BEGIN, last: str = "gap") ->
         return
     result = json.loads(options.result.read_text(encoding="utf-8"))
     rows = table(result, last)
-    text = "\n".join(lines_of(rows)) if not options.markdown else markdown(rows)
-    text = f"{heading(result)}\n\n{text}\n\n* from a sample of rows and columns\n"
+    shown = markdown if options.markdown else lambda rows: "\n".join(lines_of(rows))
+    text = f"{heading(result)}\n\n{shown(rows)}\n\n* from a sample of rows and columns\n"
+    if len(work := work_table(result)) > 1:
+        text += f"\nWhat our answers took:\n\n{shown(work)}\n"
     if options.into is None:
         print(text)
         return

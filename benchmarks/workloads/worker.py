@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from importlib import import_module
@@ -20,6 +19,7 @@ import torch
 
 from benchmarks.workloads.judge import Verdict, judge
 from benchmarks.workloads.libraries import NAMES
+from benchmarks.workloads.observation import observed
 from benchmarks.workloads.suite import Suite
 from benchmarks.workloads.tasks import TASKS, Tasks
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from benchmarks.workloads.libraries import Answer
 
 ENOUGH_SECONDS = 3.0
-MAX_REPEATS = 7
+REPEATS = 7  # after which calls are repeated only while they took `QUICK_SECONDS` together
+QUICK_SECONDS = 1.0
 
 
 def measure(
@@ -41,19 +42,22 @@ def measure(
     tolerance: float,
     tell: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Solve, tell how long the first time took, repeat while it is quick, judge."""
-    threads = torch.get_num_threads()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    times, answers = [], []
-    while len(times) < 2 or (sum(times) < ENOUGH_SECONDS and len(times) < MAX_REPEATS):
-        if times and times[0] > 2.0 * ENOUGH_SECONDS:
-            break
+    """Solve, tell how long the first time took, repeat while it is quick, judge. The last call that is not timed is observed."""
+    threads, times = torch.get_num_threads(), list[float]()
+
+    def solve() -> list[Answer]:
         started = time.perf_counter()
         answers = [library.solve(task, setting, tolerance) for task in tasks]
         times.append(time.perf_counter() - started)
-        if len(times) == 1:
-            tell({"first_s": times[0]})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return answers
+
+    answers: list[Answer] = []
+    taken = observed(library, lambda: answers.extend(solve()))
+    tell({"first_s": times[0]})
+    if times[0] <= 2.0 * ENOUGH_SECONDS:
+        while len(times) < 2 or sum(times) < (ENOUGH_SECONDS if len(times) < REPEATS else QUICK_SECONDS):
+            answers = solve()
+        taken = observed(library, lambda: [library.solve(task, setting, tolerance) for task in tasks])
     torch.set_num_threads(os.cpu_count() or 1)
     verdict = suite.worst(tasks, answers)
     torch.set_num_threads(threads)
@@ -64,7 +68,7 @@ def measure(
         "repeats": len(times) - 1,
         "iterations": None if answers[0].iterations is None else sum(answer.iterations or 0 for answer in answers),
         "pairs": sum(task.pairs for task in tasks),
-        "peak_mb": (peak - before) * 1024 / 1e6,
+        **taken,
         "claims": all(claims) if claims else None,
         **verdict.record(),
         "note": answers[0].note,

@@ -1,5 +1,6 @@
 """Who is compared. Each module has `settings(task, tolerance) -> list[str]`, best guess first, `versions()`, and
-`solve(task, setting, tolerance) -> Answer`; a setting that cannot run raises and becomes a failure in the table.
+`solve(task, setting, tolerance) -> Answer`; a setting that cannot run raises and becomes a failure in the table. One whose
+kernels count their work has `count_work()`, a context manager.
 """
 
 from __future__ import annotations
