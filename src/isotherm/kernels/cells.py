@@ -44,7 +44,7 @@ def sort_into_cells(points: Tensor, leaf: int = 2) -> Tensor:
         tensor([0, 2, 1, 3])
     """
     order = torch.empty(len(points), dtype=torch.int64)
-    extension.sort_into_cells(points.contiguous(), leaf, order)
+    extension.sort_into_cells(points.contiguous(), leaf, order, torch.get_num_threads())
     return order
 
 

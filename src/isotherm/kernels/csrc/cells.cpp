@@ -10,34 +10,46 @@
 namespace isotherm {
 namespace {
 
+constexpr int64_t SERIAL_POINTS = 256;  // that are not worth another thread
 constexpr double FAR = -50.0;  // exponent below which a group need not be looked at cell by cell
 
-void split(const double* points, int64_t d, int64_t leaf, int64_t* order, int64_t n) {
-  while (n > leaf) {
-    int64_t half = leaf;
-    while (2 * half < n) half *= 2;
-    int64_t widest = 0;
-    double width = -1.0;
-    for (int64_t k = 0; k < d; ++k) {
-      double low = INFINITY, high = -INFINITY;
-      for (int64_t i = 0; i < n; ++i) {
-        const double value = points[order[i] * d + k];
-        low = std::min(low, value);
-        high = std::max(high, value);
-      }
-      if (high - low > width) {
-        width = high - low;
-        widest = k;
-      }
+struct Part {
+  int64_t* order;
+  int64_t count;
+};
+
+// Halves a part of more than `leaf` points across the widest side of its box, at a power of two of leaves.
+void halve(const double* points, int64_t d, int64_t leaf, const Part& part, Part* left, Part* right) {
+  int64_t half = leaf;
+  while (2 * half < part.count) half *= 2;
+  int64_t widest = 0;
+  double width = -1.0;
+  for (int64_t k = 0; k < d; ++k) {
+    double low = INFINITY, high = -INFINITY;
+    for (int64_t i = 0; i < part.count; ++i) {
+      const double value = points[part.order[i] * d + k];
+      low = std::min(low, value);
+      high = std::max(high, value);
     }
-    const auto before = [=](int64_t i, int64_t j) {  // ties by index, so that the order is one and the same everywhere
-      const double a = points[i * d + widest], b = points[j * d + widest];
-      return a != b ? a < b : i < j;
-    };
-    std::nth_element(order, order + half, order + n, before);
-    split(points, d, leaf, order, half);
-    order += half;
-    n -= half;
+    if (high - low > width) {
+      width = high - low;
+      widest = k;
+    }
+  }
+  const auto before = [=](int64_t i, int64_t j) {  // ties by index, so that the order is one and the same everywhere
+    const double a = points[i * d + widest], b = points[j * d + widest];
+    return a != b ? a < b : i < j;
+  };
+  std::nth_element(part.order, part.order + half, part.order + part.count, before);
+  *left = {part.order, half};
+  *right = {part.order + half, part.count - half};
+}
+
+void split(const double* points, int64_t d, int64_t leaf, Part part) {
+  while (part.count > leaf) {
+    Part left;
+    halve(points, d, leaf, part, &left, &part);
+    split(points, d, leaf, left);
   }
 }
 
@@ -123,9 +135,18 @@ void for_each_index(int64_t count, int threads, F f) {
 
 }  // namespace
 
-void sort_points(const double* points, int64_t n, int64_t d, int64_t leaf, int64_t* order) {
+void sort_points(const double* points, int64_t n, int64_t d, int64_t leaf, int64_t* order, int threads) {
   std::iota(order, order + n, int64_t(0));
-  split(points, d, leaf, order, n);
+  std::vector<Part> parts{{order, n}};
+  while (threads > 1 && parts.size() < size_t(2 * threads)) {  // the first in line is the largest
+    const Part first = parts.front();
+    if (first.count <= std::max(leaf, SERIAL_POINTS)) break;
+    parts.erase(parts.begin());
+    Part halves[2];
+    halve(points, d, leaf, first, &halves[0], &halves[1]);
+    parts.insert(parts.end(), halves, halves + 2);
+  }
+  for_each_index(int64_t(parts.size()), threads, [&](int64_t k) { split(points, d, leaf, parts[size_t(k)]); });
 }
 
 void select_cells(const Cells& rows, const Cells& columns, const Cells& groups, const Score& score, double least,

@@ -27,7 +27,7 @@ struct Score {
 
 // Permutation in which each run of leaf * 2^k points that starts at a multiple of it fills a cell of its own: halves at
 // powers of two, across the widest side of the box.
-void sort_points(const double* points, int64_t n, int64_t d, int64_t leaf, int64_t* order);
+void sort_points(const double* points, int64_t n, int64_t d, int64_t leaf, int64_t* order, int threads);
 
 // For each cell of rows the cells of columns that hold a pair whose score may exceed `least`, and at least one; each
 // cell of columns is met at least once. groups[k] covers columns k * GROUP .. (k + 1) * GROUP.

@@ -419,7 +419,7 @@ void plan_grad(const Batch& c, Input p, Input q, std::optional<Input> left, std:
 }
 
 // Permutation of points (n, d), float64, in which each run of leaf * 2^k that starts at a multiple of it is a cell.
-void sort_into_cells(Input points, int64_t leaf, Output order) {
+void sort_into_cells(Input points, int64_t leaf, Output order, int threads) {
   check(points, "points", true, {-1, -1});
   if (leaf < 1) reject_value("`leaf` must be positive: got " + std::to_string(leaf) + ".");
   if (order.dtype() != nb::dtype<int64_t>() || order.ndim() != 1 || order.shape(0) != points.shape(0))
@@ -428,7 +428,7 @@ void sort_into_cells(Input points, int64_t leaf, Output order) {
   auto* out = static_cast<int64_t*>(order.data());
   const int64_t n = int64_t(points.shape(0)), d = int64_t(points.shape(1));
   const nb::gil_scoped_release unlocked;
-  sort_points(data, n, d, leaf, out);
+  sort_points(data, n, d, leaf, out, threads);
 }
 
 Cells cells_of(const Input& table, const std::optional<Input>& inside, const char* name) {
@@ -693,7 +693,7 @@ NB_MODULE(_cpu, m) {
   nb::class_<Batch>(m, "Batch", "Problems side by side; a reduction takes one `Costs` as a batch of itself.")
       .def(nb::init<const std::vector<const BoundCosts*>&>(), nb::arg("problems"))
       .def(nb::init_implicit<const BoundCosts&>());
-  m.def("sort_into_cells", &sort_into_cells, nb::arg("points"), nb::arg("leaf"), nb::arg("order"));
+  m.def("sort_into_cells", &sort_into_cells, nb::arg("points"), nb::arg("leaf"), nb::arg("order"), nb::arg("threads"));
   m.def("select_cells", &select_cells_, nb::arg("rows"), nb::arg("row_points"), nb::arg("columns"),
         nb::arg("column_points"), nb::arg("groups"), nb::arg("kind"),
         nb::arg("scale"), nb::arg("offset"), nb::arg("least"), nb::arg("threads"));
