@@ -11,6 +11,7 @@ with the best that came out.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 SLACK = 1.05  # of the tolerance that an independent recomputation may find: rules look at float32 sums
 START_SECONDS = 90.0  # for imports and generating the task
 JUDGE_SECONDS = 600.0  # for repeats and for judging
+END_SECONDS = 20.0  # for what a library does last
 OWN = "isotherm"
 
 
@@ -120,8 +122,7 @@ def best_setting(
                 limit = min(limit, 1.2 * found["first_s"] + 1.0)  # what takes longer is not the best
             if "no answer" in found.get("failure", "") or ("best_s" not in found and process.poll() is not None):
                 break
-        process.kill()
-        process.wait()
+        end(process, is_done=len(tried) == count)
         tried += not_tried(tried, settings)
     best = min(tried, key=lambda row: (not row["is_met"], row["best_s"] if row["is_met"] else row.get("error", 9e9)))
     short = [{key: row.get(key) for key in ("setting", "best_s", "error", "failure")} for row in tried]
@@ -147,6 +148,14 @@ def start(suite: Suite, words: tuple[str, ...], options: argparse.Namespace) -> 
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment(options, words[0])
     )
+
+
+def end(process: subprocess.Popen[str], *, is_done: bool) -> None:
+    """End a worker; one that has told everything may write its caches first, which a kill would leave cut short."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_SECONDS if is_done else 0.0)
+    process.kill()
+    process.wait()
 
 
 def read(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
