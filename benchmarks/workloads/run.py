@@ -79,10 +79,10 @@ def children_seconds() -> float:
 
 
 def chosen(suite: Suite, options: argparse.Namespace) -> list[str]:
-    """Names of the tasks; the small ones only where they are asked for."""
+    """Names of the tasks; very small and very long ones only where they are asked for."""
     if options.only:
         return [name for name in suite.tasks if any(name.startswith(word) for word in options.only.split(","))]
-    return [name for name in suite.tasks if not name.startswith("smoke")]
+    return [name for name in suite.tasks if not name.startswith(("smoke", "long"))]
 
 
 def compare(suite: Suite, name: str, tolerance: float, options: argparse.Namespace) -> list[dict[str, Any]]:

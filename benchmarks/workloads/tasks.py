@@ -294,6 +294,9 @@ TASKS: dict[str, tuple[Callable[[], Tasks], tuple[float, ...]]] = {
     "9 divergence 10k 2-D": (lambda: divergence(gaussians(10_000, 2, 2.5e-3)[0]), (1e-3,)),
     "10 flow pairs 16k 500-D": (lambda: flow_pairs(16_384, 500, 0.1), (1e-3,)),
     "11 decoupled 5k 0.1%": (lambda: decoupled(5000, 1e-3), (1e-3,)),
+    # Minutes, for those who ask: --only long --libraries isotherm --patience 900.
+    "long blobs 1M 1%": (lambda: blobs(1_000_000, 1e-2), (1e-3,)),
+    "long blobs 1M 0.2%": (lambda: blobs(1_000_000, 2e-3), (1e-3,)),
     # Small ones, for tests of the harness.
     "smoke points": (lambda: blobs(60, 5e-2), (1e-3,)),
     "smoke grid": (lambda: grids(6, "noise", "smooth", 2.0), (1e-3,)),

@@ -90,10 +90,31 @@ def test_both_marginals_of_listed_pairs_leave_out_the_others():
     truth[:CELL] = 0.0
     torch.testing.assert_close(rows, truth.sum(1), rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(columns, truth.sum(0), rtol=1e-12, atol=1e-14)
-    with pytest.raises(ValueError, match="need all pairs"):
-        compiled.extension.plan_marginals(
-            compiled.bind_formula(listed), p, q, 0.3, torch.empty_like(p), torch.empty_like(q), 1
-        )
+
+
+@needs_extension
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (2000, 1300), (130, 4100)])
+def test_both_marginals_of_a_list_in_another_order_are_sums_of_two_passes(n, m, dtype):
+    formula, p, q = problem("sqeuclidean", n, m)
+    generator = torch.Generator().manual_seed(1)
+    cells = -(-n // CELL), -(-m // CELL)
+    meets = torch.rand(cells, generator=generator) < 0.4
+    meets[:, 0] = True
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), meets.sum(1).cumsum(0)])
+    orders = torch.randperm(n, generator=generator), torch.randperm(m, generator=generator)
+    pattern = BlockPattern.from_list(*orders, starts, meets.nonzero()[:, 1].int())
+    listed = Formula("sqeuclidean", formula.x.to(dtype), formula.tensors[1].to(dtype), 0.5, 0.125, pattern)
+    with kernels.count_work() as work:
+        rows, columns = kernels.plan_marginals(listed, p.to(dtype), q.to(dtype), epsilon=0.3)
+    assert work.exponentials <= float(meets.sum()) * CELL**2  # one for each listed pair
+    exact = Formula("sqeuclidean", formula.x, formula.y, 0.5, 0.125, pattern)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-13
+    one = torch.ones(max(n, m), 1, dtype=torch.float64)
+    wanted = kernels.plan_apply(exact, p, q, one[:m], epsilon=0.3)[:, 0]
+    torch.testing.assert_close(rows.double(), wanted, rtol=tolerance, atol=tolerance)
+    wanted = kernels.plan_apply(exact.transpose(), q, p, one[:n], epsilon=0.3)[:, 0]
+    torch.testing.assert_close(columns.double(), wanted, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -12,8 +12,10 @@ from torch import Tensor
 from isotherm._checks import check_choice
 from isotherm._status import ConvergenceWarning
 from isotherm.divergences.differentiation import Differentiation, Envelope, Implicit, Unroll
-from isotherm.divergences.envelope import envelope_value
+from isotherm.divergences.envelope import Optimum, envelope_value
 from isotherm.divergences.implicit import fix_gauge, implicit_potentials
+from isotherm.geometry import Grid
+from isotherm.kernels import symmetric_softmin
 from isotherm.solvers import Auto, ConvergenceError, Symmetric
 from isotherm.solvers.solve import as_solver
 from isotherm.solvers.stopping import DEFAULT_TOLERANCE
@@ -67,7 +69,7 @@ class Computation:
         if isinstance(rule, Unroll):
             return [[_unrolled_value(term, rule.steps) for term in members] for members in terms.values()]
         found = iter(self._solve(terms))
-        return [[envelope_value(term, *next(found), rule.linear()) for term in members] for members in terms.values()]
+        return [[envelope_value(term, next(found), rule.linear()) for term in members] for members in terms.values()]
 
     def potentials(self, **terms: Sequence[Term]) -> list[list[tuple[Tensor, Tensor]]]:
         """Differentiable potentials; balanced, in the gauge <b, g> = 0.
@@ -85,10 +87,10 @@ class Computation:
         if isinstance(rule, Unroll):
             return [[fix_gauge(term, *_unrolled(term, rule.steps)) for term in members] for members in terms.values()]
         found = iter(self._solve(terms))
-        return [[_implicit(term, *next(found), rule) for term in members] for members in terms.values()]
+        return [[_implicit(term, next(found), rule) for term in members] for members in terms.values()]
 
     @torch.no_grad()
-    def _solve(self, terms: Mapping[str, Sequence[Term]]) -> list[tuple[Tensor, Tensor]]:
+    def _solve(self, terms: Mapping[str, Sequence[Term]]) -> list[Optimum]:
         """Optimal potentials as numbers, all solves served together; f is the soft minimum for g."""
         keyed = [((name, k), term.problem) for name, members in terms.items() for k, term in enumerate(members)]
         works = [
@@ -103,10 +105,8 @@ class Computation:
             if self.cache is not None:
                 self.cache.keep(key, solution)
             f, g = solution.potentials
-            softmin = problem.geometry.for_iteration().softmin(
-                g + problem.log_weights[1], epsilon=problem.epsilon, guess=f
-            )
-            out.append((softmin / (1.0 + problem.epsilon / problem.rho_a), g))
+            f = _softmin(problem, g, guess=f) / (1.0 + problem.epsilon / problem.rho_a)
+            out.append(Optimum(f, g, solution.problem.geometry))
         return out
 
     def _chosen(self, name: str, problem: Problem) -> AbstractSolver:
@@ -124,8 +124,17 @@ class Computation:
         warnings.warn(str(solution.status), ConvergenceWarning, stacklevel=8)
 
 
-def _implicit(term: Term, f: Tensor, g: Tensor, rule: Implicit) -> tuple[Tensor, Tensor]:
+def _softmin(problem: Problem, g: Tensor, *, guess: Tensor) -> Tensor:
+    """The soft minimum for g over all pairs, shape (N,), each met once where a cloud meets itself."""
+    costs, h = problem.geometry.for_iteration(), g + problem.log_weights[1]
+    if isinstance(costs, Grid) or why_not_symmetric(problem):
+        return costs.softmin(h, epsilon=problem.epsilon, guess=guess)
+    return symmetric_softmin(costs, h, epsilon=problem.epsilon, guess=guess)
+
+
+def _implicit(term: Term, found: Optimum, rule: Implicit) -> tuple[Tensor, Tensor]:
     """Potentials with their derivative, where one is asked for."""
+    f, g = found.f, found.g
     return implicit_potentials(term, f, g, rule.linear()) if term.asks_for_derivative else fix_gauge(term, f, g)
 
 

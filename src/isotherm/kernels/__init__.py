@@ -36,6 +36,7 @@ from .plan_apply import plan_block as plan_block
 from .plan_apply import plan_cost as plan_cost
 from .plan_apply import plan_marginals as plan_marginals
 from .plan_grad import plan_grad as plan_grad
+from .plan_grad import plan_grad_by_sources as plan_grad_by_sources
 from .plan_hessian import plan_hessian as plan_hessian
 from .plan_hessian import value_hessian as value_hessian
 from .product_sum import product_sum as product_sum
@@ -93,6 +94,7 @@ __all__ = [
     "plan_block",
     "plan_cost",
     "plan_grad",
+    "plan_grad_by_sources",
     "plan_hessian",
     "plan_marginals",
     "product_sum",

@@ -14,6 +14,12 @@ namespace {
 
 constexpr int64_t LISTED_STRANDS = 8;  // each holds a sum for every column
 
+// Rows of a strand, whole cells.
+inline int64_t rows_of_listed_strand(const Costs& costs) {
+  const int64_t cells = (costs.n + costs.cell - 1) / costs.cell, each = (cells + LISTED_STRANDS - 1) / LISTED_STRANDS;
+  return (each ? each : 1) * costs.cell;
+}
+
 struct Run {
   int64_t j, width, at;  // columns j .. j + width are kept from position `at` on
 };
@@ -162,9 +168,7 @@ template <class T>
 void listed_step(const Costs& costs, const Step& step, const int64_t* column_starts, const int32_t* column_blocks,
                  int threads) {
   const Pass<T> pass(costs, static_cast<const T*>(step.q), LOG2E / step.epsilon);
-  const int64_t cells = (costs.n + costs.cell - 1) / costs.cell;
-  const int64_t per_strand = (cells + LISTED_STRANDS - 1) / LISTED_STRANDS * costs.cell;
-  const int64_t strands = per_strand ? (costs.n + per_strand - 1) / per_strand : 0;
+  const int64_t per_strand = rows_of_listed_strand(costs), strands = (costs.n + per_strand - 1) / per_strand;
   const Scratch columns(strands * pass.columns * int64_t(sizeof(double)));
   const Scratch states(strands * int64_t(sizeof(Strand<T>)));
   struct Context {

@@ -374,8 +374,6 @@ void plan_marginals(const Batch& c, Input p, Input q, const Temperature& epsilon
   const Plans plans(c, p, q, epsilon);
   c.expect(rows, "rows", {c.n()});
   c.expect(columns, "columns", {c.m()});
-  for (const BoundCosts& one : c.problems)
-    if (one.costs.starts) reject_value("Both marginals in one pass need all pairs: got a list of them.");
   c.each(threads, [&](const auto& k, auto t, int64_t b, int allowed) {
     typedef decltype(t) T;
     k.plan_marginals(c.problems[b].costs, plans.of<T>(b), data<T>(rows) + c.rows[b], data<T>(columns) + c.columns[b], allowed);

@@ -23,6 +23,32 @@ INLINE void plan_block(const Tile<T>& tile, const T* minus_p, int64_t j, int64_t
   }
 }
 
+// Adds 2^(t_ij - minus_p_i) to the sums of the tile's rows, and where IsBoth to those of the columns.
+template <bool IsBoth, class T>
+INLINE void add_block(const Tile<T>& tile, const T* minus_p, int64_t j, int64_t vectors, double* rows, T* columns) {
+  typedef typename Simd<T>::V V;
+  constexpr int W = WIDTH<T>;
+  const T* h = tile.pass.h.template as<T>() + j;
+  const T slope = tile.pass.slope;
+  V sums[ROWS] = {};
+  for (int64_t v = 0; v < vectors; ++v) {
+    const V scores = load(h + v * W);
+    V column = IsBoth ? load(columns + j + v * W) : V{};
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      const V entry = exp2_of(scores - slope * fetch(tile.base[r] + v * W) - minus_p[r]);
+      sums[r] += entry;
+      if (IsBoth) column += entry;
+    }
+    if (IsBoth) store(columns + j + v * W, column);
+  }
+#pragma GCC unroll 8  // all of them: an index known only at run time would keep the sums in memory
+  for (int r = 0; r < ROWS; ++r) {
+    const double sum = total(sums[r]);
+    if (r < tile.count) rows[r] += sum;
+  }
+}
+
 // Exponents of the rows' factors with their sign turned, MAX_CHUNK of them; +inf where a row has no mass or is none.
 template <class T>
 void negated_exponents(const Pass<T>& pass, const T* p, int64_t begin, int64_t end, T* out) {

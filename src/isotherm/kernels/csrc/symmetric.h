@@ -16,28 +16,6 @@ namespace {
 
 constexpr int64_t HALF_CELL = 64;  // rows of a cell where all pairs are met; whole pairs of vectors
 
-// Adds 2^(t_ij - minus_p_i) to the sums of the tile's rows, and where IsBoth to those of the columns.
-template <bool IsBoth, class T>
-INLINE void add_block(const Tile<T>& tile, const T* minus_p, int64_t j, int64_t vectors, double* rows, T* columns) {
-  typedef typename Simd<T>::V V;
-  constexpr int W = WIDTH<T>;
-  const T* h = tile.pass.h.template as<T>() + j;
-  const T slope = tile.pass.slope;
-  V sums[ROWS] = {};
-  for (int64_t v = 0; v < vectors; ++v) {
-    const V scores = load(h + v * W);
-    V column = IsBoth ? load(columns + j + v * W) : V{};
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r) {
-      const V entry = exp2_of(scores - slope * fetch(tile.base[r] + v * W) - minus_p[r]);
-      sums[r] += entry;
-      if (IsBoth) column += entry;
-    }
-    if (IsBoth) store(columns + j + v * W, column);
-  }
-  for (int r = 0; r < tile.count; ++r) rows[r] += total(sums[r]);
-}
-
 // The cell of rows begin .. end, at most MAX_CHUNK of them.
 template <class T>
 void add_cell(Tile<T>& tile, const T* minus_p, int64_t begin, int64_t end, double* rows, T* columns) {

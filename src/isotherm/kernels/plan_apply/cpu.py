@@ -12,11 +12,11 @@ from isotherm.kernels.compiled import (
     by_columns,
     by_rows,
     extension,
+    from_columns,
     from_rows,
     handed,
     is_eager,
     known_formula,
-    plain,
 )
 from isotherm.kernels.compiled import why_no_operator as why_not
 from isotherm.kernels.compiled import why_not as why_not_cost
@@ -44,13 +44,13 @@ def plan_cost(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> Ten
 
 
 def plan_marginals(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
-    """See `isotherm.kernels.plan_marginals`. Two passes over a list of pairs, or where a derivative or a trace is asked for."""
+    """See `isotherm.kernels.plan_marginals`. Two passes where a derivative or a trace is asked for."""
     formula = known_formula(costs)
-    if formula.pattern is None and is_eager(*formula.tensors, p, q):
+    if is_eager(*formula.tensors, p, q):
         rows, columns = torch.empty_like(p), torch.empty_like(q)
-        given = plain(p), plain(q), epsilon, handed(rows), handed(columns)
+        given = by_rows(formula, p), by_columns(formula, q), epsilon, handed(rows), handed(columns)
         extension.plan_marginals(bind_formula(formula), *given, torch.get_num_threads())
-        return rows, columns
+        return from_rows(formula, rows), from_columns(formula, columns)
     rows = ops.plan_apply(formula, p, q, torch.ones_like(q)[:, None], epsilon=epsilon)
     columns = ops.plan_apply(formula.transpose(), q, p, torch.ones_like(p)[:, None], epsilon=epsilon)
     return rows[:, 0], columns[:, 0]

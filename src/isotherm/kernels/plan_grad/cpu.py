@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from isotherm.kernels.source import CostSource
 
-__all__ = ["plan_grad", "why_not"]
+__all__ = ["plan_grad", "plan_grad_by_sources", "why_not"]
 
 
 def plan_grad(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -29,5 +29,10 @@ def plan_grad(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> tup
             torch.get_num_threads(),
         )  # fmt: skip
         return by_x, by_y
-    by_x = ops.plan_grad(formula, p, q, None, None, epsilon=epsilon)
+    by_x = plan_grad_by_sources(costs, p, q, epsilon=epsilon)
     return by_x, ops.plan_grad(formula.transpose(), q, p, None, None, epsilon=epsilon)
+
+
+def plan_grad_by_sources(costs: CostSource, p: Tensor, q: Tensor, *, epsilon: float) -> Tensor:
+    """See `isotherm.kernels.plan_grad_by_sources`."""
+    return ops.plan_grad(points_formula(costs), p, q, None, None, epsilon=epsilon)
