@@ -6,4 +6,4 @@ Read in this order: `front` (what it is), `reference` (the definition), `cpu` (t
 from .front import plan_grad as plan_grad
 from .front import plan_grad_by_sources as plan_grad_by_sources
 
-__all__ = ["plan_grad"]
+__all__ = ["plan_grad", "plan_grad_by_sources"]
