@@ -103,6 +103,7 @@ bench-solves: $(VENV)-peers/.peers  ## Whole solves, eleven kinds of problems, a
 bench-losses: $(VENV)-peers/.peers  ## Training steps with a divergence, against POT, GeomLoss, OTT-JAX and plain torch
 	$(BIN)/python -m benchmarks.losses.run --peers-python $(abspath $(VENV)-peers)/bin/python $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.losses.report --markdown --into docs/losses.md
+	$(BIN)/python -m benchmarks.losses.rough --peers-python $(abspath $(VENV)-peers)/bin/python --into docs/losses.md
 
 .PHONY: bench-models
 bench-models: $(VENV)/.dev  ## Models on digits, iris and variances, five seeds; half an hour; fills docs/generative-benchmarks.md
