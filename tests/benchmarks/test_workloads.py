@@ -11,6 +11,7 @@ from benchmarks.workloads import report
 from benchmarks.workloads.judge import judge, sampled_error
 from benchmarks.workloads.libraries import isotherm as own
 from benchmarks.workloads.libraries import torch as plain
+from benchmarks.workloads.observation import observed
 from benchmarks.workloads.run import ROOT, continued, not_tried
 from benchmarks.workloads.tasks import TASKS, Task, blobs, heated
 from isotherm.testing import generators
@@ -145,3 +146,10 @@ def test_a_run_goes_on_only_where_it_is_the_same_run():
     assert continued(before, now) is before
     with pytest.raises(ValueError, match="same commit"):
         continued({**before, "commit": "b"}, now)
+
+
+def test_our_solves_are_counted():
+    task = TASKS["smoke points"][0]()[0]
+    found = observed(own, lambda: own.solve(task, "float32", 1e-3))
+    assert found["exponentials"] > 0
+    assert found["pairs_met"] >= task.pairs

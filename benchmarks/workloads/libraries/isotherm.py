@@ -10,9 +10,12 @@ import torch
 import isotherm
 from benchmarks.workloads.libraries import Answer
 from isotherm.geometry import CostMatrix, Grid
+from isotherm.kernels import count_work
 
 if TYPE_CHECKING:
     from benchmarks.workloads.tasks import Task
+
+__all__ = ["count_work", "settings", "solve", "versions"]
 
 SMALL = 10_000_000  # pairs
 DTYPE = {"float32": torch.float32, "float64": torch.float64}
